@@ -1,0 +1,1 @@
+"""The shared language of the services: kinds, wire, topics, cursor, configuration. Nothing here opens a socket."""

@@ -1,0 +1,137 @@
+"""The protocol that loses nothing and doubles nothing, as two pure state machines.
+
+Receiver: `judge` says what to do with a batch, given how far its (agent, epoch) has been committed; `advance` gives the
+position after taking it. Whoever calls them stores rows and position in one transaction.
+Sender: one for each epoch that an outbox holds. It chooses what to send next, within the window its owner grants, and
+rewinds to the cursor after silence. It knows no clock, disk or socket: time and randomness are arguments.
+A heartbeat names an epoch and is answered with that epoch's cursor, so that an idle outbox hears of a restored database.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+
+import msgspec
+
+from contracts.wire import Header
+
+FIRST_TIMEOUT_MS = 2_000  # a flush takes 100 ms and a stalled database some seconds; below this, resends would be noise
+LONGEST_TIMEOUT_MS = 60_000
+
+
+class Position(msgspec.Struct, frozen=True):
+    """How far one (agent, epoch) is committed: the last batch, and the number the next observation should have."""
+
+    seq: int = 0
+    next: int = 1
+
+
+class Verdict(Enum):
+    NEXT = "next"
+    AT_FLOOR = "at_floor"
+    DUPLICATE = "duplicate"
+    OUT_OF_ORDER = "out_of_order"
+
+    @property
+    def taken(self) -> bool:
+        return self is Verdict.NEXT or self is Verdict.AT_FLOOR
+
+
+def judge(position: Position, header: Header) -> Verdict:
+    """What to do with a batch whose epoch is committed up to `position`."""
+    if header.seq <= position.seq:
+        return Verdict.DUPLICATE
+    if header.seq == position.seq + 1:
+        return Verdict.NEXT
+    if header.seq == header.floor:
+        return Verdict.AT_FLOOR  # what lay between is gone for good
+    return Verdict.OUT_OF_ORDER
+
+
+def advance(position: Position, header: Header) -> tuple[Position, int]:
+    """Position after taking the batch, and how many observations before it are lost for good."""
+    return Position(header.seq, header.first + header.count), max(0, header.first - position.next)
+
+
+class Sender:
+    """Sending side of one epoch. `floor..top` is what the outbox holds; `acked` what is committed; `sent` what went out."""
+
+    def __init__(self, epoch: int, *, floor: int = 1, top: int = 0, acked: int = 0) -> None:
+        self.epoch = epoch
+        self.floor = floor
+        self.top = top
+        self.acked = acked
+        self.sent = acked
+        self.nonce: int | None = None
+        self.timeout_ms = FIRST_TIMEOUT_MS
+        self._deadline_ms = 0
+        self._no_rewind_before_ms = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Batches sent and not known to be committed."""
+        return max(0, self.sent - max(self.acked, self.floor - 1))
+
+    @property
+    def finished(self) -> bool:
+        """Everything that the outbox holds of this epoch is committed."""
+        return self.acked >= self.top
+
+    def seal(self, seq: int) -> None:
+        """A batch was sealed under the next number."""
+        self.top = seq
+
+    def drop_below(self, floor: int) -> None:
+        """The outbox holds nothing below `floor` any more."""
+        self.floor = max(self.floor, floor)
+        self.sent = max(self.sent, self.floor - 1)
+
+    def connect(self, nonce: int, now_ms: int) -> None:
+        """A new connection: whatever was in flight is sent again."""
+        self.nonce = nonce
+        self.timeout_ms = FIRST_TIMEOUT_MS
+        self._no_rewind_before_ms = now_ms
+        self._rewind(now_ms)
+
+    def disconnect(self) -> None:
+        self.nonce = None
+
+    def next_to_send(self, now_ms: int, random: Callable[[], float]) -> int | None:
+        """Number of the batch to send now, or None; silence beyond the time-out rewinds to the cursor first."""
+        if self.nonce is None:
+            return None
+        if self.in_flight and now_ms >= self._deadline_ms:
+            self.timeout_ms = min(LONGEST_TIMEOUT_MS, self.timeout_ms * 2)
+            self._rewind(now_ms, spread=random())
+        seq = max(self.sent + 1, self.floor)
+        return seq if seq <= self.top else None
+
+    def mark_sent(self, seq: int, now_ms: int) -> None:
+        if not self.in_flight:
+            self._deadline_ms = now_ms + self.timeout_ms
+        self.sent = seq
+
+    def on_cursor(self, seq: int, nonce: int, now_ms: int) -> bool:
+        """Take a cursor; False when it is of another connection and means nothing here.
+
+        A cursor beyond `top` belongs to an outbox that was restored from an older copy: all we hold is committed.
+        A cursor that goes back belongs to a restored database: it is served from the reserve.
+        """
+        if nonce != self.nonce:
+            return False
+        seq = min(seq, self.top)
+        if seq > self.acked:
+            self.acked = seq
+            self.sent = max(self.sent, seq)
+            self.timeout_ms = FIRST_TIMEOUT_MS
+            self._deadline_ms = now_ms + self.timeout_ms
+        else:
+            rewind = seq < self.acked or self.in_flight > 0  # the store skipped or ignored what is in flight
+            self.acked = seq
+            if rewind and now_ms >= self._no_rewind_before_ms:
+                self._rewind(now_ms)
+                self._no_rewind_before_ms = self._deadline_ms
+        return True
+
+    def _rewind(self, now_ms: int, spread: float = 0.0) -> None:
+        self.sent = max(self.acked, self.floor - 1)
+        self._deadline_ms = now_ms + int(self.timeout_ms * (1 + 0.5 * spread))

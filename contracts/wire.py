@@ -1,0 +1,157 @@
+"""What an agent and the ingest service say to each other in bytes: batches one way, cursors the other.
+
+A batch is a short uncompressed header, written anew at each send, and a body that is encoded once: columnar JSON, a
+group a kind, compressed with zstd where that is smaller. A compressed body is known by zstd's magic number.
+Raises WireError with a quarantine reason for what cannot be read; judges neither kinds nor devices.
+"""
+
+import struct
+import zlib
+from typing import Any
+
+import msgspec
+import zstandard
+
+from contracts.reasons import Reason
+
+MAX_BODY_BYTES = 256 * 1024  # sealed below this; brokers are configured for it plus room for the header
+MAX_DECODED_BYTES = 4 * 1024 * 1024  # a body may grow 16-fold on decompression; more is a bomb
+MAX_OBSERVATIONS = 1000
+VERSION = 1
+
+_MAGIC = b"DU"
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+# magic, version, flags, epoch, seq, floor, nonce, first, count, clock_ms, taken_ms, backlog, CRC-32 of the body
+_HEADER = struct.Struct("<2sBBQIIIQHqqII")
+HEADER_BYTES = _HEADER.size
+
+Groups = dict[str, dict[str, list[Any]]]
+
+
+class WireError(ValueError):
+    """Bytes that are no message of ours; `reason` is the quarantine reason, `header` what could be read."""
+
+    def __init__(self, reason: Reason, detail: str, header: "Header | None" = None) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.header = header
+
+
+class Header(msgspec.Struct, frozen=True):
+    """All integers. A heartbeat has seq 0, count 0 and no body."""
+
+    epoch: int  # random, 63 bits: an independent numbered stream of batches
+    seq: int  # number of the batch in its epoch, from 1
+    floor: int  # lowest seq of this epoch that the outbox still holds
+    nonce: int  # of the agent's connection, 32 bits; echoed by the cursor
+    first: int  # number of the batch's first observation in its epoch, from 1
+    count: int  # observations in the batch
+    clock_ms: int  # the agent's clock when the batch was sealed
+    taken_ms: int  # system clock when the batch's oldest observation was handed over by its driver
+    backlog: int  # observations waiting in the outbox at this send
+
+
+class CursorMessage(msgspec.Struct, frozen=True):
+    """How far the store has committed one epoch; a reply to the connection `nonce`."""
+
+    epoch: int
+    seq: int
+    nonce: int
+
+
+_encoder = msgspec.json.Encoder()
+_groups_decoder = msgspec.json.Decoder(Groups)
+_cursor_decoder = msgspec.json.Decoder(CursorMessage)
+_compressor = zstandard.ZstdCompressor(level=3)
+_decompressor = zstandard.ZstdDecompressor()
+
+
+def encode_body(groups: Groups) -> bytes:
+    """Body of the groups, each `{"device": [...], "observed_at": [ms...], <property>: [...]}` of equal lengths."""
+    plain = _encoder.encode(groups)
+    packed = _compressor.compress(plain)
+    return packed if len(packed) < len(plain) else plain
+
+
+def decode_body(body: bytes | memoryview) -> Groups:
+    """Groups of a body, each with `device` and `observed_at` and columns of one length; raises WireError."""
+    data = bytes(body)
+    if data[:4] == _ZSTD_MAGIC:
+        try:
+            size = zstandard.frame_content_size(data)
+            if not 0 <= size <= MAX_DECODED_BYTES:
+                raise WireError(Reason.TOO_LARGE, f"cannot decode body: {size} bytes when decompressed")
+            data = _decompressor.decompress(data, max_output_size=MAX_DECODED_BYTES)
+        except zstandard.ZstdError as error:
+            raise WireError(Reason.MALFORMED_BODY, f"cannot decode body: {error}") from error
+    try:
+        groups = _groups_decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise WireError(Reason.MALFORMED_BODY, f"cannot decode body: {error}") from error
+    for kind, columns in groups.items():
+        lengths = {len(column) for column in columns.values()}
+        if "device" not in columns or "observed_at" not in columns:
+            raise WireError(Reason.MALFORMED_BODY, f"cannot decode body: {kind!r} lacks device or observed_at")
+        if len(lengths) != 1:
+            raise WireError(Reason.MALFORMED_BODY, f"cannot decode body: {kind!r} has columns of unequal length")
+    return groups
+
+
+def count_of(groups: Groups) -> int:
+    return sum(len(columns["device"]) for columns in groups.values())
+
+
+def pack(header: Header, body: bytes) -> bytes:
+    """The message of a batch or, with seq 0 and an empty body, of a heartbeat."""
+    return (
+        _HEADER.pack(
+            _MAGIC,
+            VERSION,
+            0,
+            header.epoch,
+            header.seq,
+            header.floor,
+            header.nonce,
+            header.first,
+            header.count,
+            header.clock_ms,
+            header.taken_ms,
+            min(header.backlog, 0xFFFF_FFFF),
+            zlib.crc32(body),
+        )
+        + body
+    )
+
+
+def unpack(payload: bytes) -> tuple[Header, memoryview]:
+    """Header and body; raises WireError, which carries the header where that much could be read."""
+    if len(payload) < HEADER_BYTES:
+        raise WireError(Reason.MALFORMED_HEADER, f"cannot read header: {len(payload)} bytes")
+    magic, version, _flags, epoch, seq, floor, nonce, first, count, clock_ms, taken_ms, backlog, crc = _HEADER.unpack_from(payload)
+    if magic != _MAGIC or version != VERSION:
+        raise WireError(Reason.MALFORMED_HEADER, f"cannot read header: magic {magic!r}, version {version}")
+    if epoch >= 1 << 63:
+        raise WireError(Reason.MALFORMED_HEADER, f"cannot read header: epoch {epoch} exceeds 63 bits")
+    header = Header(epoch, seq, floor, nonce, first, count, clock_ms, taken_ms, backlog)
+    body = memoryview(payload)[HEADER_BYTES:]
+    if seq and (floor < 1 or floor > seq or first < 1 or count < 1):
+        raise WireError(Reason.MALFORMED_HEADER, f"cannot read header: seq {seq}, floor {floor}, first {first}, count {count}")
+    if not seq and (count or len(body)):
+        raise WireError(Reason.MALFORMED_HEADER, "cannot read header: a heartbeat with observations")
+    if len(body) > MAX_BODY_BYTES or count > MAX_OBSERVATIONS:
+        raise WireError(Reason.TOO_LARGE, f"cannot read batch: {count} observations in {len(body)} bytes", header)
+    if zlib.crc32(body) != crc:
+        raise WireError(Reason.MALFORMED_BODY, "cannot read batch: checksum of the body differs", header)
+    return header, body
+
+
+def encode_cursor(message: CursorMessage) -> bytes:
+    return _encoder.encode(message)
+
+
+def decode_cursor(payload: bytes) -> CursorMessage:
+    """Raises WireError when the payload is no cursor."""
+    try:
+        return _cursor_decoder.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise WireError(Reason.MALFORMED_HEADER, f"cannot read cursor: {error}") from error
