@@ -1,0 +1,217 @@
+"""Profiles: the one file that defines a kind of device. Everything that knows a kind is made from it.
+
+Owns the format (`<kind>.toml`), its checks and the labels of conditions. A wrong profile is refused with the file, the
+key and the value, before any socket opens. Directories named in DURE_PROFILES are read after the shipped ones.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+SHIPPED = Path(__file__).parent / "profiles"
+
+Label = dict[str, str]
+
+# Words for what detectors find; conditions are "<detector>:<property>", "silent" and "agent_silent".
+CONDITIONS: dict[str, Label] = {
+    "out_of_range": {"en": "Out of range", "ko": "범위 이탈"},
+    "stuck": {"en": "Stuck", "ko": "값 고정"},
+    "spike": {"en": "Spike", "ko": "급변"},
+    "silent": {"en": "Silent", "ko": "무응답"},
+    "agent_silent": {"en": "Agent silent", "ko": "에이전트 무응답"},
+}
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
+_RESERVED = {"device", "device_id", "observed_at", "as_of", "bucket", "observations", "kind"}
+
+
+class ProfileError(ValueError):
+    """A profile that cannot be used; the message names file, key and value."""
+
+
+class OutOfRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Alarm while the value lies outside low..high; clears after `clear_after` values inside."""
+
+    low: float | None = None
+    high: float | None = None
+    severity: Literal["info", "warning", "critical"] = "warning"
+    clear_after: int = 3
+
+
+class Stuck(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Alarm when a value that should move repeats `repeats` times over at least `min_duration_s`; `ignore` lists values that may stay."""
+
+    repeats: int = 30
+    min_duration_s: int = 0
+    ignore: tuple[float, ...] = ()
+    severity: Literal["info", "warning", "critical"] = "warning"
+
+
+class Spike(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Alarm when a value jumps by more than `threshold` robust running scales, and by at least `min_jump`."""
+
+    threshold: float = 12.0
+    min_jump: float = 0.0
+    warm_up: int = 30
+    severity: Literal["info", "warning", "critical"] = "info"
+    clear_after: int = 3
+
+
+class Detectors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    out_of_range: OutOfRange | None = None
+    stuck: Stuck | None = None
+    spike: Spike | None = None
+
+
+class Property(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A named quantity of a kind."""
+
+    type: Literal["number", "integer", "enum", "boolean"]
+    label: Label
+    ngsi: str
+    name: str = ""
+    unit: str = ""  # UCUM
+    unit_code: str = ""  # UN/CEFACT
+    decimals: int = 2
+    plausible: tuple[float, float] | None = None  # outside: quarantined
+    values: tuple[str, ...] = ()  # of an enum; the database stores the index, so values are only ever appended
+    value_labels: dict[str, Label] = {}
+    detectors: Detectors = Detectors()
+    chart: bool = True
+
+    @property
+    def numeric(self) -> bool:
+        return self.type in ("number", "integer")
+
+
+class Display(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    headline: str  # property shown beside the device's name
+    state: str = ""  # enum property that styles the symbol while nothing is wrong
+    level: str = ""  # property from 0 to 1 that fills the symbol
+
+
+class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A kind of device."""
+
+    kind: str
+    ngsi_type: str
+    label: Label
+    display: Display
+    properties: dict[str, Property]
+    report_period_s: int
+    symbol: Literal["lamp", "bin", "bay", "garage", "generic"] = "generic"
+    silent_after_periods: int = 3
+    silent_severity: Literal["info", "warning", "critical"] = "warning"
+    rollups: tuple[Literal["minute", "hour"], ...] = ("hour",)
+
+    @property
+    def numeric(self) -> list[Property]:
+        return [item for item in self.properties.values() if item.numeric]
+
+
+def load(*directories: Path, environ: Mapping[str, str] = os.environ) -> dict[str, Profile]:
+    """Profiles by kind, of the shipped directory and those in DURE_PROFILES unless directories are given; raises ProfileError."""
+    chosen = list(directories) or [SHIPPED, *(Path(item) for item in environ.get("DURE_PROFILES", "").split(os.pathsep) if item)]
+    profiles: dict[str, Profile] = {}
+    for directory in chosen:
+        if not directory.is_dir():
+            raise ProfileError(f"{directory}: no such folder of profiles")
+        for file in sorted(directory.glob("*.toml")):
+            profile = read(file)
+            if profile.kind in profiles:
+                raise ProfileError(f"{file}: kind = {profile.kind!r}: defined twice")
+            profiles[profile.kind] = profile
+    return profiles
+
+
+def read(file: Path) -> Profile:
+    """One profile; raises ProfileError naming file, key and value."""
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ProfileError(f"{file}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ProfileError(f"{file}: not TOML: {error}") from error
+    for name, item in (table.get("properties") or {}).items():
+        if isinstance(item, dict):
+            item["name"] = name
+    try:
+        profile = msgspec.convert(table, Profile)
+    except msgspec.ValidationError as error:
+        raise ProfileError(f"{file}: {_place(str(error), table)}") from error
+    for key, value, wrong in _faults(profile, file.stem):
+        raise ProfileError(f"{file}: {key} = {value!r}: {wrong}")
+    return profile
+
+
+def _place(message: str, table: Any) -> str:
+    """`key = value: what is wrong` from msgspec's "... - at `$.key`"."""
+    what, _, path = message.partition(" - at `$")
+    keys = [part for part in re.split(r"[.\[\]`]+", path) if part and part not in ("...",)]
+    value: Any = table
+    for key in keys:
+        if isinstance(value, dict):
+            value = value.get(key)
+        elif isinstance(value, list) and key.isdigit():
+            value = value[int(key)]
+    if not keys:
+        return what
+    shown = repr(value) if not isinstance(value, dict) else "{" + ", ".join(value) + "}"
+    return f"{'.'.join(keys)} = {shown}: {what}"
+
+
+def _faults(profile: Profile, stem: str) -> Iterable[tuple[str, object, str]]:
+    if not _NAME.fullmatch(profile.kind) or profile.kind != stem:
+        yield "kind", profile.kind, f"must be lower-case words joined by '_' and the file's name {stem!r}"
+    if profile.report_period_s < 1:
+        yield "report_period_s", profile.report_period_s, "must be at least 1"
+    if profile.silent_after_periods < 1:
+        yield "silent_after_periods", profile.silent_after_periods, "must be at least 1"
+    if not profile.properties:
+        yield "properties", {}, "a kind needs at least one property"
+    yield from _label_faults("label", profile.label)
+    for key, name in (("display.headline", profile.display.headline), ("display.state", profile.display.state), ("display.level", profile.display.level)):
+        if name and name not in profile.properties:
+            yield key, name, f"no such property; known are {', '.join(profile.properties)}"
+    if profile.display.state and profile.properties[profile.display.state].type != "enum":
+        yield "display.state", profile.display.state, "must be an enum"
+    for name, item in profile.properties.items():
+        yield from _property_faults(f"properties.{name}", name, item)
+
+
+def _property_faults(key: str, name: str, item: Property) -> Iterable[tuple[str, object, str]]:
+    if not _NAME.fullmatch(name) or name in _RESERVED:
+        yield key, name, "not a usable name of a property"
+    yield from _label_faults(f"{key}.label", item.label)
+    if (item.type == "enum") != bool(item.values):
+        yield f"{key}.values", list(item.values), "an enum, and only an enum, lists its values"
+    if len(set(item.values)) != len(item.values):
+        yield f"{key}.values", list(item.values), "names a value twice"
+    for value in item.value_labels:
+        if value not in item.values:
+            yield f"{key}.value_labels", value, "not among the values"
+    if item.plausible is not None and not item.plausible[0] < item.plausible[1]:
+        yield f"{key}.plausible", list(item.plausible), "low must be below high"
+    if item.numeric and item.plausible is None:
+        yield f"{key}.plausible", None, "a quantity needs its plausible range [low, high]"
+    if not item.numeric and (item.detectors != Detectors() or item.plausible is not None):
+        yield f"{key}.detectors", item.type, "detectors and plausible ranges are for numbers and integers"
+    limits = item.detectors.out_of_range
+    if limits is not None and limits.low is None and limits.high is None:
+        yield f"{key}.detectors.out_of_range", {}, "needs low, high or both"
+    if limits is not None and limits.low is not None and limits.high is not None and not limits.low < limits.high:
+        yield f"{key}.detectors.out_of_range", [limits.low, limits.high], "low must be below high"
+    if item.detectors.stuck is not None and item.detectors.stuck.repeats < 2:
+        yield f"{key}.detectors.stuck.repeats", item.detectors.stuck.repeats, "must be at least 2"
+    if item.detectors.spike is not None and item.detectors.spike.threshold <= 0:
+        yield f"{key}.detectors.spike.threshold", item.detectors.spike.threshold, "must be positive"
+
+
+def _label_faults(key: str, label: Label) -> Iterable[tuple[str, object, str]]:
+    if set(label) != {"en", "ko"} or not all(label.values()):
+        yield key, label, "needs a text for en and for ko"
