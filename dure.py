@@ -1,0 +1,141 @@
+"""The `dure` command: finds the part that a command names, imports it, and hands over.
+
+Owns the list of commands and the help that shows in which order they are used. Promises to import nothing but the part that was
+asked for, so that `dure edge` runs on a box that has no numpy, database driver or web framework. Everything else, arguments
+included, belongs to the parts: each has a `main(argv) -> int` and its own `--help`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.metadata
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    module: str  # has main(argv: list[str]) -> int
+    summary: str
+    extra: str  # what to install for it: pip install 'dure[<extra>]'
+
+
+COMMANDS = {
+    "demo": Command(
+        "deploy.demo.cli", "a whole city on this machine: everything below, started and stopped in order", "services"
+    ),
+    "check": Command("contracts.check_cli", "check configuration files and profiles; opens no socket", "edge"),
+    "database": Command(
+        "ingest_service.database.cli", "run the embedded PostgreSQL, and restart it when it dies", "services"
+    ),
+    "migrate": Command(
+        "ingest_service.migrate_cli", "create or update the tables, generated from the profiles", "services"
+    ),
+    "register": Command(
+        "ingest_service.register_cli",
+        "write a fleet's municipalities, agents and devices into the database",
+        "services",
+    ),
+    "account": Command("ingest_service.account_cli", "create and change the accounts that sign in", "services"),
+    "broker": Command("broker.cli", "make credentials and permissions; configure and run the MQTT broker", "services"),
+    "ingest": Command(
+        "ingest_service.cli", "carry batches from the broker into the database, and detect what is wrong", "services"
+    ),
+    "api": Command("platform_api.cli", "serve the HTTP API and the dashboard", "services"),
+    "edge": Command("edge.cli", "the agent: read devices, keep observations, send them until they are stored", "edge"),
+    "sim": Command("firmware_sim.cli", "devices that do not exist, and recordings played again", "services"),
+    "screenshots": Command(
+        "platform_api.screenshots_cli", "take the pictures of the dashboard in docs/images", "services"
+    ),
+    "reference": Command("deploy.reference_cli", "write the generated pages of docs/reference", "services"),
+}
+
+HELP = """\
+usage: dure <command> [arguments]
+       dure <command> --help
+
+Try it:
+{try_it}
+Run it on a server, in this order:
+{server}
+On the box on the pole:
+{pole}
+Devices without a street:
+{street}
+Look after it:
+{upkeep}
+Every command that serves prints one line "ready key=value ..." on stdout once it is, logs changes of state on stderr, and
+stops in order on SIGTERM or Ctrl-C. A first server, by hand (the demo does the same):
+
+  dure database --state state/database              # prints the address; or use any PostgreSQL
+  export DURE_DATABASE_URL=postgresql://...
+  dure migrate
+  dure sim fleet --devices 200 > fleet.json         # or your own list of devices, as JSON
+  dure register fleet.json
+  dure broker credentials --fleet fleet.json --state state/broker
+  dure broker --state state/broker --port 1883
+  dure ingest ...  and  dure api ...                # their --help says what they want
+"""
+
+SECTIONS = {
+    "try_it": ("demo",),
+    "server": ("database", "migrate", "register", "account", "broker", "ingest", "api"),
+    "pole": ("edge",),
+    "street": ("sim",),
+    "upkeep": ("check", "screenshots", "reference"),
+}
+
+
+def help_text() -> str:
+    """The page that `dure --help` shows."""
+    width = max(map(len, COMMANDS)) + 2
+    sections = {
+        section: "".join(f"  {name:<{width}}{COMMANDS[name].summary}\n" for name in names)
+        for section, names in SECTIONS.items()
+    }
+    return HELP.format(**sections)
+
+
+def version() -> str:
+    """The installed version; "(checkout)" when it runs from its sources."""
+    try:
+        return importlib.metadata.version("dure")
+    except importlib.metadata.PackageNotFoundError:
+        return "(checkout)"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(help_text(), end="")
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        print(f"dure {version()}")
+        return 0
+    name, rest = arguments[0], arguments[1:]
+    command = COMMANDS.get(name)
+    if command is None:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        print(f"dure: no command {name!r}{hint} (dure --help lists them)", file=sys.stderr)
+        return 2
+    try:
+        part = importlib.import_module(command.module)
+    except ModuleNotFoundError as missing:
+        print(
+            f"dure {name}: cannot load {command.module}: module {missing.name!r} is missing. "
+            f"In a checkout: ./run setup. Elsewhere: pip install 'dure[{command.extra}]'",
+            file=sys.stderr,
+        )
+        return 1
+    try:
+        code: int = part.main(rest)
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
