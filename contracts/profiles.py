@@ -9,13 +9,14 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 SHIPPED = Path(__file__).parent / "profiles"
 
 Label = dict[str, str]
+Shape = TypeVar("Shape", bound=msgspec.Struct)
 
 # Words for what detectors find; conditions are "<detector>:<property>", "silent" and "agent_silent".
 CONDITIONS: dict[str, Label] = {
@@ -137,32 +138,31 @@ def read(file: Path) -> Profile:
         raise ProfileError(f"{file}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ProfileError(f"{file}: not TOML: {error}") from error
-    for name, item in (table.get("properties") or {}).items():
+    properties = table.get("properties")
+    for name, item in properties.items() if isinstance(properties, dict) else ():
         if isinstance(item, dict):
             item["name"] = name
-    try:
-        profile = msgspec.convert(table, Profile)
-    except msgspec.ValidationError as error:
-        raise ProfileError(f"{file}: {_place(str(error), table)}") from error
+            _convert(file, f"properties.{name}.", item, Property)  # one by one: msgspec's paths do not tell a dict's key
+    profile = _convert(file, "", table, Profile)
     for key, value, wrong in _faults(profile, file.stem):
         raise ProfileError(f"{file}: {key} = {value!r}: {wrong}")
     return profile
 
 
-def _place(message: str, table: Any) -> str:
-    """`key = value: what is wrong` from msgspec's "... - at `$.key`"."""
-    what, _, path = message.partition(" - at `$")
-    keys = [part for part in re.split(r"[.\[\]`]+", path) if part and part not in ("...",)]
-    value: Any = table
-    for key in keys:
-        if isinstance(value, dict):
-            value = value.get(key)
-        elif isinstance(value, list) and key.isdigit():
-            value = value[int(key)]
-    if not keys:
-        return what
-    shown = repr(value) if not isinstance(value, dict) else "{" + ", ".join(value) + "}"
-    return f"{'.'.join(keys)} = {shown}: {what}"
+def _convert(file: Path, prefix: str, table: dict[str, Any], cls: type[Shape]) -> Shape:
+    """`table` as a Struct; raises ProfileError with `key = value: what is wrong`."""
+    try:
+        return msgspec.convert(table, cls)
+    except msgspec.ValidationError as error:
+        what, _, path = str(error).partition(" - at `$")
+        keys = [part for part in re.split(r"[.\[\]`]+", path) if part]
+        unknown = re.search(r"unknown field `([^`]+)`", what)
+        missing = re.search(r"missing required field `([^`]+)`", what)
+        keys += [found[1] for found in (unknown, missing) if found]
+        value: Any = table
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else value[int(key)] if isinstance(value, list) and key.isdigit() else None
+        raise ProfileError(f"{file}: {prefix}{'.'.join(keys)} = {value!r}: {what}") from error
 
 
 def _faults(profile: Profile, stem: str) -> Iterable[tuple[str, object, str]]:
