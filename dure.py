@@ -1,8 +1,8 @@
 """The `dure` command: finds the part that a command names, imports it, and hands over.
 
-Owns the list of commands and the help that shows in which order they are used. Promises to import nothing but the part that was
-asked for, so that `dure edge` runs on a box that has no numpy, database driver or web framework. Everything else, arguments
-included, belongs to the parts: each has a `main(argv) -> int` and its own `--help`.
+Owns the list of commands and the help that shows in which order they are used. Promises to import nothing but the part
+that was asked for, so that `dure edge` runs on a box that has no numpy, database driver or web framework. Everything
+else, arguments included, belongs to the parts: each has a `main(argv) -> int` and its own `--help`.
 """
 
 from __future__ import annotations
@@ -18,37 +18,23 @@ from typing import NamedTuple
 class Command(NamedTuple):
     module: str  # has main(argv: list[str]) -> int
     summary: str
-    extra: str  # what to install for it: pip install 'dure[<extra>]'
+    extra: str = "services"  # what to install for it: pip install 'dure[<extra>]'
 
 
 COMMANDS = {
-    "demo": Command(
-        "deploy.demo.cli", "a whole city on this machine: everything below, started and stopped in order", "services"
-    ),
-    "check": Command("contracts.check_cli", "check configuration files and profiles; opens no socket", "edge"),
-    "database": Command(
-        "ingest_service.database.cli", "run the embedded PostgreSQL, and restart it when it dies", "services"
-    ),
-    "migrate": Command(
-        "ingest_service.migrate_cli", "create or update the tables, generated from the profiles", "services"
-    ),
-    "register": Command(
-        "ingest_service.register_cli",
-        "write a fleet's municipalities, agents and devices into the database",
-        "services",
-    ),
-    "account": Command("ingest_service.account_cli", "create and change the accounts that sign in", "services"),
-    "broker": Command("broker.cli", "make credentials and permissions; configure and run the MQTT broker", "services"),
-    "ingest": Command(
-        "ingest_service.cli", "carry batches from the broker into the database, and detect what is wrong", "services"
-    ),
-    "api": Command("platform_api.cli", "serve the HTTP API and the dashboard", "services"),
-    "edge": Command("edge.cli", "the agent: read devices, keep observations, send them until they are stored", "edge"),
-    "sim": Command("firmware_sim.cli", "devices that do not exist, and recordings played again", "services"),
-    "screenshots": Command(
-        "platform_api.screenshots_cli", "take the pictures of the dashboard in docs/images", "services"
-    ),
-    "reference": Command("deploy.reference_cli", "write the generated pages of docs/reference", "services"),
+    "demo": Command("deploy.demo.cli", "a whole city on this machine: all of the below, started and stopped in order"),
+    "check": Command("contracts.check_cli", "check configuration files and profiles; opens no socket", extra="edge"),
+    "database": Command("ingest_service.database.cli", "run the embedded PostgreSQL, and restart it when it dies"),
+    "migrate": Command("ingest_service.migrate_cli", "create or update the tables, generated from the profiles"),
+    "register": Command("ingest_service.register_cli", "write a fleet's municipalities, agents and devices"),
+    "account": Command("ingest_service.account_cli", "create and change the accounts that sign in"),
+    "broker": Command("broker.cli", "make credentials and permissions; configure and run the MQTT broker"),
+    "ingest": Command("ingest_service.cli", "carry batches from the broker into the database; detect what is wrong"),
+    "api": Command("platform_api.cli", "serve the HTTP API and the dashboard"),
+    "edge": Command("edge.cli", "the agent: read devices, keep observations, send them until stored", extra="edge"),
+    "sim": Command("firmware_sim.cli", "devices that do not exist, and recordings played again"),
+    "screenshots": Command("platform_api.screenshots_cli", "take the pictures of the dashboard in docs/images"),
+    "reference": Command("deploy.reference_cli", "write the generated pages of docs/reference"),
 }
 
 HELP = """\
@@ -65,8 +51,8 @@ Devices without a street:
 {street}
 Look after it:
 {upkeep}
-Every command that serves prints one line "ready key=value ..." on stdout once it is, logs changes of state on stderr, and
-stops in order on SIGTERM or Ctrl-C. A first server, by hand (the demo does the same):
+Every command that serves prints one line "ready key=value ..." on stdout once it is, logs changes of state on stderr,
+and stops in order on SIGTERM or Ctrl-C. A first server, by hand (the demo does the same):
 
   dure database --state state/database              # prints the address; or use any PostgreSQL
   export DURE_DATABASE_URL=postgresql://...
@@ -90,10 +76,8 @@ SECTIONS = {
 def help_text() -> str:
     """The page that `dure --help` shows."""
     width = max(map(len, COMMANDS)) + 2
-    sections = {
-        section: "".join(f"  {name:<{width}}{COMMANDS[name].summary}\n" for name in names)
-        for section, names in SECTIONS.items()
-    }
+    lines = {name: f"  {name:<{width}}{command.summary}\n" for name, command in COMMANDS.items()}
+    sections = {section: "".join(lines[name] for name in names) for section, names in SECTIONS.items()}
     return HELP.format(**sections)
 
 
