@@ -58,7 +58,10 @@ def load(section: type[Settings], *, name: str, file: Path | None, environ: Mapp
     for key, setting in known.items():
         if setting.required and key not in checked:
             raise ConfigError(f"{file or 'environment'}: [{name}] {key}: missing (or set {setting.variable})")
-    return section(**checked)
+    try:
+        return section(**checked)
+    except ValueError as error:  # settings that do not go together
+        raise ConfigError(f"{file or 'environment'}: [{name}] {error}") from error
 
 
 def settings_of(section: type[msgspec.Struct], *, name: str) -> Iterator[Setting]:

@@ -73,8 +73,8 @@ class Sender:
 
     @property
     def finished(self) -> bool:
-        """Everything that the outbox holds of this epoch is committed."""
-        return self.acked >= self.top
+        """Everything that the outbox holds of this epoch is committed; holding nothing counts."""
+        return max(self.acked, self.floor - 1) >= self.top
 
     def seal(self, seq: int) -> None:
         """A batch was sealed under the next number."""

@@ -38,7 +38,10 @@ class WireError(ValueError):
 
 
 class Header(msgspec.Struct, frozen=True):
-    """All integers. A heartbeat has seq 0, count 0 and no body."""
+    """All integers. A heartbeat has seq 0, count 0 and no body.
+
+    A batch of count 0 is the last of an epoch whose observations the outbox had to drop: it declares the loss.
+    """
 
     epoch: int  # random, 63 bits: an independent numbered stream of batches
     seq: int  # number of the batch in its epoch, from 1
@@ -134,7 +137,7 @@ def unpack(payload: bytes) -> tuple[Header, memoryview]:
         raise WireError(Reason.MALFORMED_HEADER, f"cannot read header: epoch {epoch} exceeds 63 bits")
     header = Header(epoch, seq, floor, nonce, first, count, clock_ms, taken_ms, backlog)
     body = memoryview(payload)[HEADER_BYTES:]
-    if seq and (floor < 1 or floor > seq or first < 1 or count < 1):
+    if seq and (floor < 1 or floor > seq or first < 1):
         raise WireError(Reason.MALFORMED_HEADER, f"cannot read header: seq {seq}, floor {floor}, first {first}, count {count}")
     if not seq and (count or len(body)):
         raise WireError(Reason.MALFORMED_HEADER, "cannot read header: a heartbeat with observations")
