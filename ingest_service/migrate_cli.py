@@ -1,0 +1,36 @@
+"""`dure migrate`: creates or updates the database's tables from the migrations and the profiles."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import psycopg
+
+from contracts import config, profiles
+from ingest_service.settings import Database
+from ingest_service.store.migrate import migrate
+from ingest_service.store.schema import SchemaError
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="dure migrate",
+        description="Create or update all tables, from the numbered migrations and the profiles. Safe to run again, and by two processes at once.",
+        epilog="The database is [database] url of --config, or DURE_DATABASE_URL.",
+    )
+    parser.add_argument("--config", type=Path, help="TOML file with a [database] table")
+    given = parser.parse_args(argv)
+    try:
+        database = config.load(Database, name="database", file=given.config, environ=os.environ)
+        done = migrate(database, profiles.load())
+    except (config.ConfigError, profiles.ProfileError, SchemaError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except psycopg.Error as error:
+        print(f"cannot migrate: {error}", file=sys.stderr)
+        return 1
+    for line in done:
+        print(line)
+    print(f"schema {database.schema} is up to date")
+    return 0

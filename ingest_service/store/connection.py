@@ -1,0 +1,16 @@
+"""Connections of the ingest service to PostgreSQL: one schema through search_path, UTC, plain autocommit."""
+
+import psycopg
+from psycopg import sql
+
+from ingest_service.settings import Database
+
+Connection = psycopg.Connection[tuple[object, ...]]
+
+
+def connect(database: Database, *, name: str) -> Connection:
+    """An open autocommit connection; raises psycopg.OperationalError."""
+    connection = psycopg.connect(database.url, autocommit=True, application_name=f"dure {name}", connect_timeout=5)
+    connection.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(database.schema)))
+    connection.execute("SET timezone TO 'UTC'")
+    return connection
