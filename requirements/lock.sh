@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 compile() {
     name=$1
     shift
-    uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+    uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url \
         --no-emit-find-links --custom-compile-command "requirements/lock.sh" \
         "requirements/$name.in" -o "requirements/$name.lock" "$@"
     echo "requirements/$name.lock: $(grep -c '==' "requirements/$name.lock") packages"
