@@ -1,0 +1,1 @@
+"""Devices that do not exist: fleets, physics, faults with ground truth, recordings, and the source that feeds agents."""
