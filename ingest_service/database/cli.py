@@ -13,8 +13,8 @@ Run PostgreSQL on a directory, and start it again whenever it dies. The first st
 
 Prints one line "ready url=postgresql://..." when it answers, and keeps the same address in STATE/database.url, over
 restarts too. It listens on a unix socket that only your account can reach, on no TCP port, and needs no password.
-It may be run by root, in a container say; PostgreSQL itself then runs as somebody else. SIGTERM or Ctrl-C stops in order;
-a second one at once.
+It may be run by root, in a container say; PostgreSQL itself then runs as somebody else.
+SIGTERM or Ctrl-C stops in order; a second one at once.
 """
 
 EXAMPLES = """\

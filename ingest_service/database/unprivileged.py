@@ -20,7 +20,7 @@ import sys
 
 MODES = ("plain", "namespace", "capabilities")
 BARRED = 71  # EX_OSERR of sysexits.h
-ACCOUNTS = ("postgres", "daemon", "bin")  # in this order; any named account will do
+ACCOUNTS = ("daemon", "bin")  # in this order; then any. Not "postgres": a server of the machine may run as that
 OVERFLOW_UID = 65534  # stands for "not mapped" inside a namespace, so it can not be the one
 
 CLONE_NEWUSER = 0x10000000
