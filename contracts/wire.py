@@ -76,17 +76,27 @@ def encode_body(groups: Groups) -> bytes:
     return packed if len(packed) < len(plain) else plain
 
 
+def decompress(body: bytes | memoryview) -> bytes:
+    """The plain JSON of a body, at most MAX_DECODED_BYTES of it; raises WireError."""
+    data = bytes(body)
+    if data[:4] != _ZSTD_MAGIC:
+        return data
+    try:
+        size = zstandard.frame_content_size(data)
+        if not 0 <= size <= MAX_DECODED_BYTES:
+            raise WireError(Reason.TOO_LARGE, f"cannot decode body: {size} bytes when decompressed")
+        return _decompressor.decompress(data, max_output_size=MAX_DECODED_BYTES)
+    except zstandard.ZstdError as error:
+        raise WireError(Reason.MALFORMED_BODY, f"cannot decode body: {error}") from error
+
+
 def decode_body(body: bytes | memoryview) -> Groups:
     """Groups of a body, each with `device` and `observed_at` and columns of one length; raises WireError."""
-    data = bytes(body)
-    if data[:4] == _ZSTD_MAGIC:
-        try:
-            size = zstandard.frame_content_size(data)
-            if not 0 <= size <= MAX_DECODED_BYTES:
-                raise WireError(Reason.TOO_LARGE, f"cannot decode body: {size} bytes when decompressed")
-            data = _decompressor.decompress(data, max_output_size=MAX_DECODED_BYTES)
-        except zstandard.ZstdError as error:
-            raise WireError(Reason.MALFORMED_BODY, f"cannot decode body: {error}") from error
+    return decode_plain(decompress(body))
+
+
+def decode_plain(data: bytes) -> Groups:
+    """The same of a body that is decompressed already; raises WireError."""
     try:
         groups = _groups_decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
