@@ -1,0 +1,89 @@
+"""SQL expressions that a profile gives rise to: the newest values as JSON, the columns of rollups and of their open tail."""
+
+from collections.abc import Mapping
+
+from psycopg import sql
+
+from contracts.profiles import Profile, Property
+
+SPACE = sql.SQL(", ")
+
+
+def value(item: Property, table: str) -> sql.Composable:
+    """A property's value as JSON shows it: enums by name."""
+    column = sql.Identifier(table, item.name)
+    if item.type != "enum":
+        return column
+    names = SPACE.join(sql.Literal(name) for name in item.values)
+    return sql.SQL("(ARRAY[{}]::text[])[{} + 1]").format(names, column)
+
+
+def pairs(profile: Profile, table: str) -> sql.Composed:
+    """'name', value pairs for json_build_object."""
+    return SPACE.join(
+        sql.SQL("{}, {}").format(sql.Literal(item.name), value(item, table)) for item in profile.properties.values()
+    )
+
+
+def newest_of_device(profiles: Mapping[str, Profile]) -> sql.Composed:
+    """The newest row of device `d`, whatever its kind: (observed_at, values)."""
+    parts = [
+        sql.SQL("SELECT n.observed_at, json_build_object({}) AS values FROM {} n WHERE n.device_id = d.device_id AND d.kind = {}").format(
+            pairs(profile, "n"), newest(kind), sql.Literal(kind)
+        )
+        for kind, profile in profiles.items()
+    ]
+    return sql.SQL(" UNION ALL ").join(parts)
+
+
+def newest(kind: str) -> sql.Identifier:
+    return sql.Identifier(f"newest_{kind}")
+
+
+def observations(kind: str) -> sql.Identifier:
+    return sql.Identifier(f"observation_{kind}")
+
+
+def rollup(kind: str, unit: str) -> sql.Identifier:
+    return sql.Identifier(f"rollup_{unit}_{kind}")
+
+
+def rolled(items: list[Property]) -> sql.Composed:
+    """A rollup's columns: mean, min and max of numbers, last of the others."""
+    parts: list[sql.Composable] = []
+    for item in items:
+        ends = ("mean", "min", "max") if item.numeric else ("last",)
+        parts += [sql.Identifier(f"{item.name}_{end}") for end in ends]
+    return SPACE.join(parts)
+
+
+def tail(items: list[Property]) -> sql.Composed:
+    """The same columns, worked out from observations."""
+    numeric = "avg({0})::float4 AS {1}, min({0})::float4 AS {2}, max({0})::float4 AS {3}"
+    last = "(array_agg({0} ORDER BY observed_at DESC) FILTER (WHERE {0} IS NOT NULL))[1] AS {1}"
+    parts: list[sql.Composable] = []
+    for item in items:
+        column, name = sql.Identifier(item.name), item.name
+        if item.numeric:
+            ends = [sql.Identifier(f"{name}_{end}") for end in ("mean", "min", "max")]
+            parts.append(sql.SQL(numeric).format(column, *ends))
+        else:
+            parts.append(sql.SQL(last).format(column, sql.Identifier(f"{name}_last")))
+    return SPACE.join(parts)
+
+
+def merged(items: list[Property]) -> sql.Composed:
+    """The same columns over several buckets: means weighted by observations, the last of the latest bucket."""
+    mean = (
+        "(sum({0}::float8 * observations) / nullif(sum(observations) FILTER (WHERE {0} IS NOT NULL), 0))::float4 AS {0},"
+        " min({1}) AS {1}, max({2}) AS {2}"
+    )
+    last = "(array_agg({0} ORDER BY bucket DESC) FILTER (WHERE {0} IS NOT NULL))[1] AS {0}"
+    parts: list[sql.Composable] = []
+    for item in items:
+        name = item.name
+        if item.numeric:
+            parts.append(sql.SQL(mean).format(*(sql.Identifier(f"{name}_{end}") for end in ("mean", "min", "max"))))
+        else:
+            parts.append(sql.SQL(last).format(sql.Identifier(f"{name}_last")))
+    return SPACE.join(parts)

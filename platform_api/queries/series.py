@@ -1,0 +1,89 @@
+"""One device's observations and rollups, and when its agent was silent."""
+
+from datetime import timedelta
+from typing import Any
+
+from contracts.profiles import Profile, Property
+from platform_api.queries import columns
+from platform_api.queries.database import Database, identifiers, instant
+
+Row = dict[str, Any]
+UNITS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1)}
+
+
+async def series_raw(
+    database: Database, profile: Profile, items: list[Property], device_id: int, from_at: int, to_at: int, most: int
+) -> list[Row]:
+    """At most `most` rows {observed_at: ms, <property>: value as stored}, oldest first."""
+    parameters = {"device_id": device_id, "from_at": instant(from_at), "to_at": instant(to_at), "most": most}
+    return await database.rows(
+        "series_raw",
+        parameters,
+        columns=identifiers([item.name for item in items]),
+        observations=columns.observations(profile.kind),
+    )
+
+
+async def series_rollup(
+    database: Database,
+    profile: Profile,
+    items: list[Property],
+    device_id: int,
+    *,
+    unit: str,
+    width_s: int,
+    from_at: int,
+    to_at: int,
+    edge: int,
+) -> list[Row]:
+    """Rows {observed_at: ms, <property>_mean, _min, _max or _last}, oldest first; from_at at the start of a bucket."""
+    parameters = {
+        "device_id": device_id,
+        "from_at": instant(from_at),
+        "to_at": instant(to_at),
+        "edge": instant(edge),
+        "unit": UNITS[unit],
+        "width": timedelta(seconds=width_s),
+    }
+    return await database.rows(
+        "series_rollup",
+        parameters,
+        rollup=columns.rollup(profile.kind, unit),
+        observations=columns.observations(profile.kind),
+        rolled=columns.rolled(items),
+        tail=columns.tail(items),
+        merged=columns.merged(items),
+    )
+
+
+async def series_edge(database: Database, kind: str) -> int | None:
+    """Up to when the rollups of a kind are closed, ms; None before the first."""
+    row = await database.row("series_edge", {"kind": kind})
+    return row["closed_until"] if row else None
+
+
+async def series_older_rollup(database: Database, kind: str, device_id: int, from_at: int, to_at: int) -> bool:
+    """Whether there are hour rollups of the device in [from_at, to_at)."""
+    parameters = {"device_id": device_id, "from_at": instant(from_at), "to_at": instant(to_at)}
+    row = await database.row("series_older_rollup", parameters, rollup=columns.rollup(kind, "hour"))
+    return row is not None and row["bucket"] is not None
+
+
+async def agent_silences(
+    database: Database, kind: str, agent_id: int, *, unit: str, from_at: int, to_at: int, edge: int, gap_s: float
+) -> list[tuple[int, int]]:
+    """(begin, end) in ms of each time longer than gap_s without an observation of the agent's devices of the kind."""
+    parameters = {
+        "agent_id": agent_id, "kind": kind, "from_at": instant(from_at), "to_at": instant(to_at), "edge": instant(edge), "gap_s": gap_s
+    }  # fmt: skip
+    rows = await database.rows(
+        "agent_silences", parameters, rollup=columns.rollup(kind, unit), observations=columns.observations(kind)
+    )
+    return [(row["begin_at"], row["end_at"]) for row in rows]
+
+
+async def agent_interval(database: Database, kind: str, agent_id: int, from_at: int, to_at: int) -> float | None:
+    """How far apart the agent's reports usually are, seconds."""
+    parameters = {"agent_id": agent_id, "kind": kind, "from_at": instant(from_at), "to_at": instant(to_at)}
+    row = await database.row("agent_interval", parameters, observations=columns.observations(kind))
+    return row["interval_s"] if row else None

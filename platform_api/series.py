@@ -1,0 +1,159 @@
+"""One device's series: which resolution answers a question, and the answer.
+
+Raw observations where they are few enough to read and thin; otherwise buckets from the minute or hour rollups, with the open
+tail worked out from observations. Never more rows than asked, gaps included; a line never crosses a gap.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from contracts.profiles import Profile, Property
+from platform_api import thinning
+from platform_api.models import Device, PropertySeries, Series
+from platform_api.queries import series as query
+from platform_api.queries.alarms import alarms as alarms_of
+from platform_api.queries.database import Database
+from platform_api.thinning import Row
+
+Resolution = Literal["raw", "minute", "hour"]
+GAP_PERIODS, GAP_BUCKETS = 3, 1.5
+DAY_MS = 86_400_000
+MAX_ALARMS = 200
+
+
+class Question:
+    """What is asked of one device, and what of it follows from its profile."""
+
+    def __init__(
+        self, device: Device, profile: Profile, items: list[Property], from_at: int, to_at: int, points: int
+    ) -> None:
+        self.device, self.profile, self.items = device, profile, items
+        self.from_at, self.to_at, self.points = from_at, to_at, points
+        self.changes = device.attributes.get("reports") == "changes" and device.agent_id is not None
+        own = device.attributes.get("report_period_s")
+        self.own_period_s = float(own) if isinstance(own, int | float) and not isinstance(own, bool) and own > 0 else None
+        self.period_s = self.own_period_s or float(profile.report_period_s)
+
+
+async def answer(database: Database, asked: Question, permitted: list[str] | None, raw_span_h: int) -> Series:
+    """The series, with the alarms of its span."""
+    gap_s = await _gap_s(database, asked)
+    found = await _raw(database, asked, gap_s, raw_span_h) or await _rolled(database, asked, gap_s)
+    alarms = await alarms_of(
+        database, permitted, device_id=asked.device.device_id, span=(asked.from_at, asked.to_at), page=MAX_ALARMS
+    )
+    return found.model_copy(update={"alarms": alarms})
+
+
+async def _gap_s(database: Database, asked: Question) -> float:
+    """How long a break must be to count as one, before buckets are considered."""
+    gap_s = GAP_PERIODS * asked.period_s
+    if asked.changes and asked.own_period_s is None and asked.device.agent_id is not None:
+        begin = max(asked.from_at - DAY_MS // 2, asked.to_at - 3 * DAY_MS)  # both night and day, not all of a year
+        usual = await query.agent_interval(
+            database, asked.profile.kind, asked.device.agent_id, begin, max(asked.to_at, begin) + DAY_MS // 2
+        )
+        gap_s = max(gap_s, GAP_PERIODS * (usual or 0.0))
+    return gap_s
+
+
+async def _raw(database: Database, asked: Question, gap_s: float, raw_span_h: int) -> Series | None:
+    """From single observations; None when rollups serve better."""
+    span_ms = asked.to_at - asked.from_at
+    most = asked.points * thinning.RAW_EXCESS
+    if span_ms > raw_span_h * 3_600_000 or (not asked.changes and span_ms / (asked.period_s * 1000) > most):
+        return None
+    device_id = asked.device.device_id
+    rows = await query.series_raw(
+        database, asked.profile, asked.items, device_id, asked.from_at, asked.to_at, most + 1
+    )
+    if len(rows) > most:
+        return None
+    begin = rows[0]["observed_at"] if rows else asked.to_at
+    if await query.series_older_rollup(
+        database, asked.profile.kind, device_id, asked.from_at, thinning.floor(begin, 3600) - 3_600_000
+    ):
+        return None  # the observations of the beginning are gone, their rollups are not
+    times = [row["observed_at"] for row in rows]
+    unit = "minute" if "minute" in asked.profile.rollups else "hour"  # named in the statement, but nothing is read from it
+    found = await _gaps(database, asked, times, gap_s, unit=unit, edge=asked.from_at)
+    if len(found) > asked.points // 4:
+        return None
+    kept = thinning.thinned(rows, [item.name for item in asked.items if item.numeric], asked.points - len(found))
+    merged = thinning.with_gaps(times, kept, found)
+    properties = {
+        item.name: PropertySeries(value=[None if index is None else _value(item, rows[index][item.name]) for _, index in merged])
+        for item in asked.items
+    }
+    return _series(asked, "raw", None, gap_s, [at for at, _ in merged], properties)
+
+
+async def _rolled(database: Database, asked: Question, gap_s: float) -> Series:
+    """From the rollups, in buckets."""
+    unit: Literal["minute", "hour"] = "hour"
+    width = thinning.width_s(asked.from_at, asked.to_at, asked.points, 3600)
+    if "minute" in asked.profile.rollups:
+        narrow = thinning.width_s(asked.from_at, asked.to_at, asked.points, 60)
+        if narrow < 3600:
+            unit, width = "minute", narrow
+    unit_s = 60 if unit == "minute" else 3600
+    begin = thinning.floor(asked.from_at, width)
+    closed_until = await query.series_edge(database, asked.profile.kind)
+    edge = begin if closed_until is None else max(begin, thinning.floor(closed_until, unit_s))
+    rows = await query.series_rollup(
+        database, asked.profile, asked.items, asked.device.device_id,
+        unit=unit, width_s=width, from_at=begin, to_at=asked.to_at, edge=edge,
+    )  # fmt: skip
+    gap_s = max(gap_s, GAP_BUCKETS * width)
+    times = [row["observed_at"] for row in rows]
+    found = await _gaps(database, asked, times, gap_s, unit=unit, edge=edge, width_s=width)
+    merged = thinning.with_gaps(times, range(len(rows)), found)
+    properties = {item.name: _bucketed(item, [None if index is None else rows[index] for _, index in merged]) for item in asked.items}
+    return _series(asked, unit, width, gap_s, [at for at, _ in merged], properties)
+
+
+async def _gaps(
+    database: Database, asked: Question, times: list[int], gap_s: float, *, unit: str, edge: int, width_s: int = 0
+) -> dict[int, int]:
+    silences = None
+    if asked.changes and asked.device.agent_id is not None and len(times) > 1:
+        silences = await query.agent_silences(
+            database, asked.profile.kind, asked.device.agent_id,
+            unit=unit, from_at=times[0], to_at=asked.to_at, edge=max(edge, times[0]), gap_s=gap_s,
+        )  # fmt: skip
+    return thinning.gaps(times, gap_s * 1000, silences, slack_ms=width_s * 1000)
+
+
+def _value(item: Property, stored: Any) -> Any:
+    """A stored value as JSON shows it; an enum's number that the profile does not know is a null."""
+    if item.type != "enum" or stored is None:
+        return stored
+    return item.values[stored] if 0 <= stored < len(item.values) else None
+
+
+def _bucketed(item: Property, rows: Sequence[Row | None]) -> PropertySeries:
+    def column(end: str) -> list[Any]:
+        return [None if row is None else row[f"{item.name}_{end}"] for row in rows]
+
+    if item.numeric:
+        return PropertySeries(mean=column("mean"), min=column("min"), max=column("max"))
+    return PropertySeries(value=[_value(item, stored) for stored in column("last")])
+
+
+def _series(
+    asked: Question, resolution: Resolution, bucket_s: int | None, gap_s: float, times: list[int], properties: dict[str, PropertySeries]
+) -> Series:
+    return Series(
+        device_id=asked.device.device_id,
+        kind=asked.profile.kind,
+        resolution=resolution,
+        bucket_s=bucket_s,
+        reports="changes" if asked.changes else "period",
+        from_=asked.from_at,
+        to=asked.to_at,
+        as_of=asked.device.observed_at,
+        gap_after_s=gap_s,
+        observed_at=times,
+        properties=properties,
+        alarms=[],
+    )
