@@ -32,7 +32,7 @@ def keys_of(seed: int, names: list[str]) -> U8:
 
 def bits(keys: U8, stream: int, counter: I8 | int = 0) -> U8:
     """64 random bits for each (key, stream, counter); shapes broadcast."""
-    mixed = np.asarray(counter, dtype=np.int64).view(np.uint64) * _GOLDEN
+    mixed = np.atleast_1d(np.asarray(counter, dtype=np.int64)).view(np.uint64) * _GOLDEN
     mixed = mixed + np.uint64(((stream + 1) * 0xD1342543DE82EF95) & 0xFFFFFFFFFFFFFFFF)
     mixed = _mix(mixed) ^ keys
     return _mix(mixed + _GOLDEN)

@@ -1,0 +1,169 @@
+"""Faults of devices, with their ground truth: what is wrong, where, from when to when, how badly.
+
+A schedule is a pure function of (seed, fleet, profiles, start): an opening set, one each of the faults that the shipped detectors
+name, then a handful in every 24 hours. Labels are written from the same `Fault`s that alter the stream. How a fault alters the
+values is `apply`; which reports a silence swallows is `silenced`. Detectors are not consulted, only their limits in the profile.
+"""
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+from contracts.profiles import Profile, Property
+from firmware_sim.physics.generic import normal_range
+from firmware_sim.randomness import F8, I8, key_of, normal
+
+Shape = Literal["spike", "stuck", "out_of_range", "silent", "offset", "drift", "noise"]
+SHAPES: tuple[Shape, ...] = ("spike", "stuck", "out_of_range", "silent", "offset", "drift", "noise")
+OPENING: tuple[Shape, ...] = ("stuck", "out_of_range", "silent", "spike")
+MINUTE_MS, DAY_MS = 60_000, 86_400_000
+FAULTS_A_DAY = 12
+# Standard deviation of what a healthy device's value does in a few minutes, where the physics makes it; else 1 % of the normal range.
+RESIDUAL = {"voltage": 0.9, "temperature": 0.4, "filling_level": 0.01, "power_consumption": 1.0, "available_spot_number": 4.0}
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """One label. severity: sd of the healthy residual (spike, offset, drift at its end, noise), report periods (stuck, silent), share of the range beyond its limit (out_of_range)."""
+
+    municipality: str
+    device: str
+    property: str | None
+    fault: Shape
+    onset_at: int
+    end_at: int
+    severity: float
+
+
+def schedule(devices: list[dict[str, Any]], profiles: dict[str, Profile], seed: int, start_ms: int, days: int = 1) -> list[Fault]:
+    """Faults that begin in the first `days` x 24 h after start_ms, in order of onset; no device has two of them within a day."""
+    places = _places(devices, profiles)
+    found: list[Fault] = []
+    for day in range(days):
+        random = np.random.Generator(np.random.PCG64(key_of(seed, "faults", start_ms, day)))
+        used: set[tuple[str, str]] = {(fault.municipality, fault.device) for fault in found if fault.onset_at >= start_ms + (day - 1) * DAY_MS}
+        opening = OPENING if day == 0 else ()
+        for number, shape in enumerate((*opening, *(SHAPES[i] for i in random.permutation(np.arange(FAULTS_A_DAY) % len(SHAPES))))):
+            if number < len(opening):
+                # The spike waits until the profile's own detector has seen its warm-up.
+                onset = start_ms + (4 + 3 * number) * MINUTE_MS
+            else:
+                onset = start_ms + day * DAY_MS + int(random.uniform(0.04, 0.97) * DAY_MS)
+            seen = [place for place in places[shape] if (place[0], place[1]) not in used and (number >= len(opening) or place[4])]
+            if not seen:
+                continue
+            fault = _fault(shape, seen[int(random.integers(len(seen)))], profiles, onset, start_ms, random)
+            used.add((fault.municipality, fault.device))
+            found.append(fault)
+    return sorted(found, key=lambda fault: (fault.onset_at, fault.municipality, fault.device))
+
+
+Place = tuple[str, str, str, str | None, bool]      # municipality, device, kind, property, quick: seen within minutes
+
+
+def _places(devices: list[dict[str, Any]], profiles: dict[str, Profile]) -> dict[Shape, list[Place]]:
+    """Where each fault may happen so that the profile's detectors can see it."""
+    places: dict[Shape, list[Place]] = {shape: [] for shape in SHAPES}
+    for row in devices:
+        profile = profiles[row["kind"]]
+        quick = profile.report_period_s <= 60
+        where = row["municipality"], row["device"], row["kind"]
+        places["silent"].append((*where, None, quick and profile.silent_after_periods <= 10))
+        for item in profile.properties.values():
+            if not item.numeric:
+                continue
+            detectors = item.detectors
+            place = (*where, item.name, quick)
+            if detectors.stuck is not None and detectors.stuck.repeats <= 60:
+                places["stuck"].append(place)
+            if detectors.out_of_range is not None and item.type == "number":
+                places["out_of_range"].append((*where, item.name, quick and detectors.out_of_range.high is not None))
+            if detectors.spike is not None and item.type == "number" and _spike_height(item) is not None:
+                places["spike"].append(place)
+            if detectors.spike is not None and item.type == "number":
+                for shape in ("offset", "drift", "noise"):
+                    places[shape].append(place)     # type: ignore[index]
+    return places
+
+
+def residual(item: Property) -> float:
+    """Healthy short-term sd of a property."""
+    low, high = normal_range(item)
+    return RESIDUAL.get(item.name, 0.01 * (high - low))
+
+
+def _spike_height(item: Property) -> float | None:
+    """A jump that the spike detector sees and that stays inside the alarm limits, or None where there is no room."""
+    spike = item.detectors.spike
+    if spike is None:
+        return None
+    low, high = normal_range(item)
+    height = max(1.5 * spike.min_jump, 1.6 * spike.threshold * residual(item))
+    return height if height < 0.6 * (high - low) else None
+
+
+def _fault(shape: Shape, place: Place, profiles: dict[str, Profile], onset: int, start_ms: int, random: np.random.Generator) -> Fault:
+    municipality, device, kind, name, _ = place
+    profile = profiles[kind]
+    period_ms = profile.report_period_s * 1000
+    if shape == "silent" or name is None:
+        periods = int(profile.silent_after_periods * random.uniform(3, 8))
+        return Fault(municipality, device, None, "silent", onset, onset + periods * period_ms, periods)
+    item = profile.properties[name]
+    if shape == "stuck":
+        assert item.detectors.stuck is not None
+        periods = int(item.detectors.stuck.repeats * random.uniform(2.5, 6))
+        return Fault(municipality, device, name, shape, onset, onset + periods * period_ms, periods)
+    if shape == "spike":
+        assert item.detectors.spike is not None
+        earliest = start_ms + (item.detectors.spike.warm_up + 3) * period_ms
+        height = _spike_height(item)
+        assert height is not None
+        onset = max(onset, earliest)
+        return Fault(municipality, device, name, shape, onset, onset + period_ms, round(height / residual(item), 2))
+    if shape == "out_of_range":
+        return Fault(municipality, device, name, shape, onset, onset + int(random.integers(8, 40)) * period_ms, round(float(random.uniform(0.05, 0.3)), 3))
+    return Fault(municipality, device, name, shape, onset, onset + int(random.integers(60, 240)) * period_ms, round(float(random.uniform(4, 12)), 2))
+
+
+def silenced(faults: Iterable[Fault], number_of: dict[str, int], device: I8, at_ms: I8) -> np.ndarray:
+    """Mask of the reports that a silence swallows."""
+    mask = np.zeros(len(at_ms), dtype=bool)
+    for fault in faults:
+        if fault.fault == "silent":
+            mask |= (device == number_of[fault.device]) & (at_ms >= fault.onset_at) & (at_ms < fault.end_at)
+    return mask
+
+
+def apply(fault: Fault, item: Property, truth: F8, at_ms: I8, at_onset: Callable[[], float]) -> F8:
+    """What the faulty device reports instead of `truth` at instants inside [onset_at, end_at)."""
+    size = fault.severity * residual(item)
+    low, high = normal_range(item)
+    match fault.fault:
+        case "stuck":
+            return np.full(len(truth), at_onset())
+        case "spike" | "offset":
+            return truth + (size if at_onset() + size <= high else -size)
+        case "drift":
+            return truth + size * (at_ms - fault.onset_at) / (fault.end_at - fault.onset_at)
+        case "noise":
+            key = np.array([key_of(fault.municipality, fault.device, fault.onset_at)], dtype=np.uint64)
+            return truth + size * normal(key, 0, at_ms)
+        case "out_of_range":
+            limits = item.detectors.out_of_range
+            beyond = fault.severity * (high - low)
+            above = limits is not None and limits.high is not None
+            return np.full(len(truth), high + beyond if above else low - beyond) + 0.2 * (truth - at_onset())
+    raise ValueError(f"cannot apply fault {fault.fault!r}: it has no values")
+
+
+def overlapping(faults: Iterable[Fault], from_ms: int, to_ms: int) -> list[Fault]:
+    """Faults at work within [from_ms, to_ms)."""
+    return [fault for fault in faults if fault.onset_at < to_ms and fault.end_at > from_ms]
+
+
+def in_range(item: Property, values: F8) -> F8:
+    """Values of a fault that is not out_of_range, kept inside the plausible range."""
+    low, high = item.plausible or (-np.inf, np.inf)
+    kept: F8 = np.clip(values, low, high)
+    return kept
