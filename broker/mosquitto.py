@@ -15,12 +15,13 @@ from broker.registry import User
 
 NAME = "mosquitto"
 STORE = None
+SYSTEM_PLACES = ("/usr/sbin", "/usr/local/sbin")  # on root's PATH only
 
 
 def find() -> Path:
-    """The binary, from PATH or where Debian puts it for root."""
+    """The binary, from PATH or where systems put what serves."""
     found = shutil.which(
-        "mosquitto", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+        "mosquitto", path=os.pathsep.join([os.environ.get("PATH", ""), *SYSTEM_PLACES])
     )
     if found is None:
         raise BrokerError("cannot find mosquitto: install it with `apt-get install mosquitto`, or use --broker nats")
