@@ -185,7 +185,7 @@ class Outbox:
     # -- what the platform has
 
     def commit(self, epoch: int, seq: int) -> None:
-        """The platform's cursor stands at `seq`. On the disk with the next write; forgetting it costs only duplicates."""
+        """The platform's cursor stands at `seq`. On disk with the next write; forgetting it costs only duplicates."""
         held = self.epochs.get(epoch)
         if held is not None and held.committed != seq:
             held.committed = seq
