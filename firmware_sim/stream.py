@@ -5,7 +5,6 @@ source protocol, which lists kinds one after the other, holds consecutive number
 end. A `Blocks` makes any block on its own; the numbers before a block are the sum of the counts before it.
 Sockets, the clock's speed and the account's file are elsewhere.
 """
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -94,6 +93,14 @@ class Stream:
         """The place after number `after`; raises ValueError when that number isn't out yet."""
         if after < 0 or after > self.numbered(clock_ms):
             raise ValueError(f"cannot go on after {after}: only {self.numbered(clock_ms)} observations are numbered")
+        return self.place(after)
+
+    def place(self, after: int) -> Position:
+        """The place after number `after`, due or not."""
+        number = self._source.first + len(self._counts) - 1
+        while not self._beyond(number) and self._counts[-1] <= after:
+            self._counts.append(self._counts[-1] + len(self._due_of(number)))
+            number += 1
         position = Position(after)
         position.block = self._source.first + int(np.searchsorted(np.array(self._counts), after, side="right")) - 1
         position.row = after - self._counts[position.block - self._source.first]
@@ -157,13 +164,6 @@ def _take(block: Block, row: int, end: int) -> tuple[dict[str, dict[str, Column]
         observations[name] = {key: column[first:first + stop - start] for key, column in block.columns[number].items()}
         taken = stop
     return observations, taken
-
-
-def rows(block: Block, start: int, stop: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(kind, {device, observed_at, properties}) of rows start..stop in canonical order."""
-    for row in range(start, stop):
-        number, rank = int(block.kind[row]), int(block.rank[row])
-        yield block.kinds[number], {key: column[rank] for key, column in block.columns[number].items()}
 
 
 def line(first: int, clock_ms: int, observations: dict[str, dict[str, Column]]) -> bytes:
