@@ -175,7 +175,9 @@ class AlarmReader:
                             log("database connected again")
                         delay_s, lost = 0.5, False
                         changed_after = self._seen_ms - 1000
-                        self._take(await alarms_query.alarms(self._database, None, changed_after=changed_after, page=1000))
+                        self._take(
+                            await alarms_query.alarms(self._database, None, changed_after=changed_after, page=1000)
+                        )
                     elif payload.isdigit():
                         self._add([int(payload)])
             except (DatabaseAwayError, DatabaseBusyError, SchemaMissingError) as error:

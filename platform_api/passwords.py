@@ -15,7 +15,9 @@ MIN_LENGTH, MAX_LENGTH = 8, 256
 def hashed(password: str, salt: bytes | None = None) -> str:
     """The hash that is stored; raises ValueError for a password that is too short or too long."""
     if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
-        raise ValueError(f"cannot use this password: it has {len(password)} characters, {MIN_LENGTH} to {MAX_LENGTH} go")
+        raise ValueError(
+            f"cannot use this password: it has {len(password)} characters, {MIN_LENGTH} to {MAX_LENGTH} go"
+        )
     salt = salt or secrets.token_bytes(16)
     digest = hashlib.scrypt(password.encode(), salt=salt, n=N, r=R, p=P, dklen=32)
     return f"scrypt${N}${R}${P}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"

@@ -84,10 +84,14 @@ def of_database(error: Exception) -> ProblemError:
     """What a client is told when the database fails; the server's own words stay in the log."""
     retry = {"Retry-After": "2"}
     if isinstance(error, DatabaseBusyError):
-        return ProblemError(Code.DATABASE_BUSY, "the database did not answer in time; ask for less, or later", headers=retry)
+        return ProblemError(
+            Code.DATABASE_BUSY, "the database did not answer in time; ask for less, or later", headers=retry
+        )
     if isinstance(error, SchemaMissingError):
         return ProblemError(Code.SCHEMA_MISSING, "a table is missing; run `dure migrate`", headers=retry)
-    return ProblemError(Code.DATABASE_AWAY, "the database cannot be reached at the moment; nothing is lost", headers=retry)
+    return ProblemError(
+        Code.DATABASE_AWAY, "the database cannot be reached at the moment; nothing is lost", headers=retry
+    )
 
 
 def install(app: FastAPI) -> None:
@@ -100,7 +104,8 @@ def install(app: FastAPI) -> None:
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         found = [
-            {"where": ".".join(str(part) for part in item["loc"]), "message": str(item["msg"])} for item in error.errors()
+            {"where": ".".join(str(part) for part in item["loc"]), "message": str(item["msg"])}
+            for item in error.errors()
         ]
         first = found[0] if found else {"where": "request", "message": "invalid"}
         detail = f"cannot take {first['where']}: {first['message']}"
@@ -110,7 +115,9 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         headers = dict(error.headers or {})
         if error.status_code == 404:
-            return respond(request.url.path, ProblemError(Code.NOT_FOUND, f"there is no {request.url.path!r}", headers=headers))
+            return respond(
+                request.url.path, ProblemError(Code.NOT_FOUND, f"there is no {request.url.path!r}", headers=headers)
+            )
         if error.status_code == 405:
             detail = f"{request.method} is not possible here"
             return respond(request.url.path, ProblemError(Code.METHOD_NOT_ALLOWED, detail, headers=headers))

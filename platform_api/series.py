@@ -31,7 +31,9 @@ class Question:
         self.from_at, self.to_at, self.points = from_at, to_at, points
         self.changes = device.attributes.get("reports") == "changes" and device.agent_id is not None
         own = device.attributes.get("report_period_s")
-        self.own_period_s = float(own) if isinstance(own, int | float) and not isinstance(own, bool) and own > 0 else None
+        self.own_period_s = (
+            float(own) if isinstance(own, int | float) and not isinstance(own, bool) and own > 0 else None
+        )
         self.period_s = self.own_period_s or float(profile.report_period_s)
 
 
@@ -64,9 +66,7 @@ async def _raw(database: Database, asked: Question, gap_s: float, raw_span_h: in
     if span_ms > raw_span_h * 3_600_000 or (not asked.changes and span_ms / (asked.period_s * 1000) > most):
         return None
     device_id = asked.device.device_id
-    rows = await query.series_raw(
-        database, asked.profile, asked.items, device_id, asked.from_at, asked.to_at, most + 1
-    )
+    rows = await query.series_raw(database, asked.profile, asked.items, device_id, asked.from_at, asked.to_at, most + 1)
     if len(rows) > most:
         return None
     begin = rows[0]["observed_at"] if rows else asked.to_at
@@ -75,14 +75,18 @@ async def _raw(database: Database, asked: Question, gap_s: float, raw_span_h: in
     ):
         return None  # the observations of the beginning are gone, their rollups are not
     times = [row["observed_at"] for row in rows]
-    unit = "minute" if "minute" in asked.profile.rollups else "hour"  # named in the statement, but nothing is read from it
+    unit = (
+        "minute" if "minute" in asked.profile.rollups else "hour"
+    )  # named in the statement, but nothing is read from it
     found = await _gaps(database, asked, times, gap_s, unit=unit, edge=asked.from_at)
     if len(found) > asked.points // 4:
         return None
     kept = thinning.thinned(rows, [item.name for item in asked.items if item.numeric], asked.points - len(found))
     merged = thinning.with_gaps(times, kept, found)
     properties = {
-        item.name: PropertySeries(value=[None if index is None else _value(item, rows[index][item.name]) for _, index in merged])
+        item.name: PropertySeries(
+            value=[None if index is None else _value(item, rows[index][item.name]) for _, index in merged]
+        )
         for item in asked.items
     }
     return _series(asked, "raw", None, gap_s, [at for at, _ in merged], properties)
@@ -96,10 +100,9 @@ async def _rolled(database: Database, asked: Question, gap_s: float) -> Series:
         narrow = thinning.width_s(asked.from_at, asked.to_at, asked.points, 60)
         if narrow < 3600:
             unit, width = "minute", narrow
-    unit_s = 60 if unit == "minute" else 3600
     begin = thinning.floor(asked.from_at, width)
     closed_until = await query.series_edge(database, asked.profile.kind)
-    edge = begin if closed_until is None else max(begin, thinning.floor(closed_until, unit_s))
+    edge = begin if closed_until is None else max(begin, thinning.floor(closed_until, 3600))
     rows = await query.series_rollup(
         database, asked.profile, asked.items, asked.device.device_id,
         unit=unit, width_s=width, from_at=begin, to_at=asked.to_at, edge=edge,
@@ -108,7 +111,10 @@ async def _rolled(database: Database, asked: Question, gap_s: float) -> Series:
     times = [row["observed_at"] for row in rows]
     found = await _gaps(database, asked, times, gap_s, unit=unit, edge=edge, width_s=width)
     merged = thinning.with_gaps(times, range(len(rows)), found)
-    properties = {item.name: _bucketed(item, [None if index is None else rows[index] for _, index in merged]) for item in asked.items}
+    properties = {
+        item.name: _bucketed(item, [None if index is None else rows[index] for _, index in merged])
+        for item in asked.items
+    }
     return _series(asked, unit, width, gap_s, [at for at, _ in merged], properties)
 
 
@@ -141,7 +147,12 @@ def _bucketed(item: Property, rows: Sequence[Row | None]) -> PropertySeries:
 
 
 def _series(
-    asked: Question, resolution: Resolution, bucket_s: int | None, gap_s: float, times: list[int], properties: dict[str, PropertySeries]
+    asked: Question,
+    resolution: Resolution,
+    bucket_s: int | None,
+    gap_s: float,
+    times: list[int],
+    properties: dict[str, PropertySeries],
 ) -> Series:
     return Series(
         device_id=asked.device.device_id,
@@ -149,7 +160,7 @@ def _series(
         resolution=resolution,
         bucket_s=bucket_s,
         reports="changes" if asked.changes else "period",
-        from_=asked.from_at,
+        **{"from": asked.from_at},
         to=asked.to_at,
         as_of=asked.device.observed_at,
         gap_after_s=gap_s,

@@ -25,12 +25,15 @@ class Settings(msgspec.Struct, frozen=True):
         str, Meta(description="Folder of the built dashboard; empty: platform_api/dashboard/dist.")
     ] = ""
     behind_proxy: Annotated[
-        str, Meta(description="Address of the reverse proxy whose X-Forwarded-For and -Proto are believed; empty: none.")
+        str,
+        Meta(description="Address of the reverse proxy whose X-Forwarded-For and -Proto are believed; empty: none."),
     ] = ""
     secure_cookie: Annotated[
         bool, Meta(description="Send the session cookie over HTTPS only; set it wherever TLS ends in front of the API.")
     ] = False
-    session_h: Annotated[int, Meta(ge=1, le=720, description="Hours that an unused session lives; use extends it.")] = 12
+    session_h: Annotated[int, Meta(ge=1, le=720, description="Hours that an unused session lives; use extends it.")] = (
+        12
+    )
     sign_in_failures: Annotated[
         int, Meta(ge=1, description="Failed sign-ins a minute, by account and address, before 429.")
     ] = 5
@@ -42,7 +45,8 @@ class Settings(msgspec.Struct, frozen=True):
         float, Meta(gt=0, le=600, description="Seconds after which PostgreSQL cancels a statement of the API.")
     ] = 15.0
     map_max_age_s: Annotated[
-        float, Meta(ge=0, le=10, description="Seconds for which one rendering of the map serves all; the stream covers 10.")
+        float,
+        Meta(ge=0, le=10, description="Seconds for which one rendering of the map serves all; the stream covers 10."),
     ] = 2.0
     raw_span_h: Annotated[
         int, Meta(ge=1, le=8784, description="Longest span, in hours, that is charted from single observations.")
@@ -69,7 +73,10 @@ class Database(msgspec.Struct, frozen=True):
     """The [database] table, as every service reads it."""
 
     url: Annotated[str, Meta(description="Address of PostgreSQL, postgresql://…")]
-    schema: Annotated[str, Meta(pattern="^[a-z_][a-z0-9_]{0,62}$", description="Schema that holds all tables.")] = "dure"
+    schema: Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,47}$", description="Schema that holds all tables.")] = "dure"
+    partition_hours: Annotated[
+        int, Meta(description="Span of one partition of observations; for `dure migrate` and ingest.")
+    ] = 6
 
 
 def load(file: Path | None, environ: Mapping[str, str]) -> tuple[Settings, Database]:

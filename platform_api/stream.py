@@ -166,7 +166,11 @@ class Hub:
                 client.missed = True
                 client.read = self._evicted
             fresh: list[Row] = []
-            towns = self._towns if client.permitted is None else {code: self._towns.get(code, {}) for code in client.permitted}
+            towns = (
+                self._towns
+                if client.permitted is None
+                else {code: self._towns.get(code, {}) for code in client.permitted}
+            )
             for town in towns.values():
                 for row in reversed(town.values()):
                     if row.version <= client.read:

@@ -28,9 +28,9 @@ def pairs(profile: Profile, table: str) -> sql.Composed:
 def newest_of_device(profiles: Mapping[str, Profile]) -> sql.Composed:
     """The newest row of device `d`, whatever its kind: (observed_at, values)."""
     parts = [
-        sql.SQL("SELECT n.observed_at, json_build_object({}) AS values FROM {} n WHERE n.device_id = d.device_id AND d.kind = {}").format(
-            pairs(profile, "n"), newest(kind), sql.Literal(kind)
-        )
+        sql.SQL(
+            "SELECT n.observed_at, json_build_object({}) AS values FROM {} n WHERE n.device_id = d.device_id AND d.kind = {}"
+        ).format(pairs(profile, "n"), newest(kind), sql.Literal(kind))
         for kind, profile in profiles.items()
     ]
     return sql.SQL(" UNION ALL ").join(parts)

@@ -4,7 +4,6 @@ Promises: times come back as integers, ms since 1970 UTC; a lost server is `Data
 Every connection has the schema as its search path, UTC, and a statement time-out.
 """
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -64,7 +63,7 @@ def text_of(name: str) -> str:
 
 def statement(name: str, parts: Parts) -> sql.Composed:
     """Statement `name` with its {parts} filled in."""
-    return sql.SQL(text_of(name)).format(**parts)  # type: ignore[arg-type]
+    return sql.SQL(text_of(name)).format(**parts)
 
 
 class Session:
@@ -73,11 +72,15 @@ class Session:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def rows(self, name: str, parameters: Mapping[str, Any] | None = None, **parts: sql.Composable) -> list[DictRow]:
+    async def rows(
+        self, name: str, parameters: Mapping[str, Any] | None = None, **parts: sql.Composable
+    ) -> list[DictRow]:
         found = await self._connection.execute(statement(name, parts), parameters)
         return await found.fetchall() if found.description else []
 
-    async def row(self, name: str, parameters: Mapping[str, Any] | None = None, **parts: sql.Composable) -> DictRow | None:
+    async def row(
+        self, name: str, parameters: Mapping[str, Any] | None = None, **parts: sql.Composable
+    ) -> DictRow | None:
         found = await self._connection.execute(statement(name, parts), parameters)
         return await found.fetchone() if found.description else None
 
@@ -85,12 +88,12 @@ class Session:
 class Database:
     """The pool; one for the life of the process."""
 
-    def __init__(self, url: str, schema: str, *, size: int = 8, wait_s: float = 2.0, statement_timeout_s: float = 15.0) -> None:
+    def __init__(
+        self, url: str, schema: str, *, size: int = 8, wait_s: float = 2.0, statement_timeout_s: float = 15.0
+    ) -> None:
         self.schema = schema
         self._url = url
-        self._options = (
-            f"-c search_path={schema} -c TimeZone=UTC -c DateStyle=ISO -c statement_timeout={int(statement_timeout_s * 1000)}"
-        )
+        self._options = f"-c search_path={schema} -c TimeZone=UTC -c DateStyle=ISO -c statement_timeout={int(statement_timeout_s * 1000)}"
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
             connection_class=psycopg.AsyncConnection[DictRow],
@@ -135,11 +138,15 @@ class Database:
             async with self._pool.connection() as connection, connection.transaction():
                 yield Session(connection)
 
-    async def rows(self, name: str, parameters: Mapping[str, Any] | None = None, **parts: sql.Composable) -> list[DictRow]:
+    async def rows(
+        self, name: str, parameters: Mapping[str, Any] | None = None, **parts: sql.Composable
+    ) -> list[DictRow]:
         async with self.session() as session:
             return await session.rows(name, parameters, **parts)
 
-    async def row(self, name: str, parameters: Mapping[str, Any] | None = None, **parts: sql.Composable) -> DictRow | None:
+    async def row(
+        self, name: str, parameters: Mapping[str, Any] | None = None, **parts: sql.Composable
+    ) -> DictRow | None:
         async with self.session() as session:
             return await session.row(name, parameters, **parts)
 
@@ -159,7 +166,7 @@ class Database:
                 await connection.close()
 
 
-class translated:  # noqa: N801 - reads as a word: `with translated():`
+class translated:
     """psycopg's exceptions as this module's."""
 
     def __enter__(self) -> None:
@@ -179,16 +186,6 @@ class translated:  # noqa: N801 - reads as a word: `with translated():`
 
 async def _configure(connection: Connection) -> None:
     connection.adapters.register_loader("timestamptz", MillisecondLoader)
-
-
-async def wait_until_reached(database: Database, pause_s: float = 0.5) -> None:
-    """Return once a statement succeeds."""
-    while True:
-        try:
-            await database.rows("alive")
-            return
-        except (DatabaseAwayError, SchemaMissingError):
-            await asyncio.sleep(pause_s)
 
 
 def identifiers(names: Sequence[str]) -> sql.Composed:

@@ -28,7 +28,7 @@ async def devices(
     page: int = 100,
 ) -> list[Device]:
     """A page of devices by device_id."""
-    wanted = {kind: profiles[kind]} if kind in profiles else profiles
+    wanted = {kind: profiles[kind]} if kind is not None and kind in profiles else profiles
     escaped = contains.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") if contains else None
     parameters = {
         "permitted": permitted,
@@ -79,7 +79,5 @@ async def device_add(database: Database, new: NewDevice) -> int | None:
         "longitude": new.longitude,
         "attributes": Jsonb(new.attributes),
     }
-    async with database.transaction() as session:
-        await session.rows("device_numbers_lock")
-        row = await session.row("device_add", parameters)
+    row = await database.row("device_add", parameters)
     return int(row["device_id"]) if row else None

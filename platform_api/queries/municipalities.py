@@ -1,4 +1,4 @@
-"""Municipalities, and whether the database answers."""
+"""Municipalities, and what `dure migrate` has made of the schema."""
 
 from platform_api.models import Municipality
 from platform_api.queries.database import Database
@@ -10,6 +10,8 @@ async def municipalities(database: Database, permitted: Permitted) -> list[Munic
     return [Municipality(**row) for row in await database.rows("municipalities", {"permitted": permitted})]
 
 
-async def alive(database: Database) -> None:
-    """Returns when the schema is there; raises what the database module raises."""
-    await database.rows("alive")
+async def schema_state(database: Database) -> tuple[int, set[str]]:
+    """The newest migration's number, and the kinds that have tables; raises what the database module raises."""
+    row = await database.row("schema_state")
+    assert row is not None
+    return int(row["version"]), set(row["kinds"])

@@ -39,6 +39,7 @@ async def series_rollup(
     """Rows {observed_at: ms, <property>_mean, _min, _max or _last}, oldest first; from_at at the start of a bucket."""
     parameters = {
         "device_id": device_id,
+        "kind": profile.kind,
         "from_at": instant(from_at),
         "to_at": instant(to_at),
         "edge": instant(edge),

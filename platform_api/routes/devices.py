@@ -1,0 +1,187 @@
+"""Devices: pages, the map, one device, its series, and registering one."""
+
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from contracts.profiles import Profile, Property
+from platform_api import series
+from platform_api.caller import Caller, Engineer
+from platform_api.models import Device, Devices, DeviceState, FeatureCollection, NewDevice, Series
+from platform_api.problems import Code, ProblemError
+from platform_api.queries import devices as query
+from platform_api.queries.accounts import StoredAccount
+from platform_api.queries.database import Database, TakenError
+from platform_api.rendering import Rendering
+from platform_api.routes.parameters import (
+    READ,
+    READ_ONE,
+    WRITE_ONE,
+    AfterDevice,
+    AtMs,
+    Configured,
+    DeviceNumber,
+    InMunicipality,
+    OfKind,
+    Page,
+    Profiles,
+    Stored,
+    listed,
+)  # fmt: skip
+
+router = APIRouter(tags=["devices"])
+DAY_MS = 86_400_000
+
+
+@router.get("/devices", responses=READ, summary="Devices, a page at a time")
+async def get_devices(
+    account: Caller,
+    database: Stored,
+    profiles: Profiles,
+    municipality: InMunicipality = None,
+    kind: OfKind = None,
+    state: Annotated[DeviceState | None, Query(description="Only devices in this state.")] = None,
+    q: Annotated[str | None, Query(max_length=128, description="Part of the device's name or label.")] = None,
+    limit: Page = 100,
+    after: AfterDevice = None,
+) -> Devices:
+    """By device_id, each with its state, newest observation and active alarms."""
+    found = await query.devices(
+        database, profiles, account.permitted,
+        municipality=municipality, kind=kind, state=state, contains=q, after=after or 0, page=limit + 1,
+    )  # fmt: skip
+    return Devices(items=found[:limit], next=found[limit - 1].device_id if len(found) > limit else None)
+
+
+@router.get(
+    "/devices.geojson",
+    responses={
+        **READ,
+        200: {"model": FeatureCollection, "description": "The map", "content": {"application/geo+json": {}}},
+        304: {"description": "Unchanged since If-None-Match"},
+    },
+    response_class=Response,
+    summary="Devices as a map",
+)
+async def get_devices_geojson(
+    account: Caller,
+    request: Request,
+    profiles: Profiles,
+    municipality: InMunicipality = None,
+    kind: OfKind = None,
+    bbox: Annotated[
+        str | None,
+        Query(max_length=100, description="west,south,east,north in degrees", examples=["126.7,37.5,127.0,37.8"]),
+    ] = None,
+) -> Response:
+    """Every device with a place, as GeoJSON, compressed where the client takes gzip; conditional by ETag.
+
+    A rendering may be `map_max_age_s` old (`as_of` says); a stream opened after or before it covers the difference."""
+    rendering: Rendering = request.app.state.rendering
+    box = _box(bbox)
+    kinds = [profiles[kind]] if kind in profiles else [] if kind else list(profiles.values())
+    rendered = await rendering.of(kinds, account.permitted, municipality, box)
+    headers = {
+        "ETag": rendered.etag,
+        "Cache-Control": "private, no-cache",
+        "Vary": "Accept-Encoding, Authorization, Cookie",
+    }
+    known = {word.strip().removeprefix("W/") for word in request.headers.get("if-none-match", "").split(",")}
+    if rendered.etag.removeprefix("W/") in known:
+        return Response(status_code=304, headers=headers)
+    body = rendered.plain
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        headers["Content-Encoding"], body = "gzip", rendered.compressed
+    else:
+        headers["Content-Encoding"] = "identity"  # or the middleware would compress it again, in the event loop
+    return Response(body, media_type="application/geo+json", headers=headers)
+
+
+@router.get("/devices/{device_id}", responses=READ_ONE, summary="One device")
+async def get_device(account: Caller, database: Stored, profiles: Profiles, device_id: DeviceNumber) -> Device:
+    return await _known(database, profiles, account, device_id)
+
+
+@router.post("/devices", status_code=201, responses=WRITE_ONE, summary="Register a device")
+async def post_device(account: Engineer, database: Stored, profiles: Profiles, new: NewDevice) -> Device:
+    """Engineers and admins. Observations that waited in quarantine for it can be admitted afterwards."""
+    if account.permitted is not None and new.municipality not in account.permitted:
+        raise ProblemError(Code.NOT_FOUND, f"municipality {new.municipality!r} has no agent {new.agent!r}")
+    if new.kind not in profiles:
+        problem = {"where": "body.kind", "message": f"no such kind; known are {', '.join(profiles)}"}
+        raise ProblemError(Code.INVALID, f"cannot take body.kind: {problem['message']}", errors=[problem])
+    try:
+        device_id = await query.device_add(database, new)
+    except TakenError as taken:
+        raise ProblemError(
+            Code.CONFLICT, f"municipality {new.municipality!r} already has a device {new.device!r}"
+        ) from taken
+    if device_id is None:
+        raise ProblemError(Code.NOT_FOUND, f"municipality {new.municipality!r} has no agent {new.agent!r}")
+    return await _known(database, profiles, account, device_id)
+
+
+@router.get("/devices/{device_id}/series", responses=READ_ONE, summary="One device over time")
+async def get_series(
+    account: Caller,
+    database: Stored,
+    profiles: Profiles,
+    settings: Configured,
+    device_id: DeviceNumber,
+    from_: Annotated[AtMs | None, Query(alias="from", description="Begin; a day before `to` by default.")] = None,
+    to: Annotated[AtMs | None, Query(description="End, not included; now by default.")] = None,
+    points: Annotated[int, Query(ge=10, le=10_000, description="Rows of the answer, at most; gaps count.")] = 600,
+    properties: Annotated[
+        str | None,
+        Query(max_length=1000, description="Names, separated by commas; all by default.", examples=["voltage,current"]),
+    ] = None,
+) -> Series:
+    """Raw observations, or minute or hour buckets: whatever the span allows. Raw rows are thinned so that extremes stay.
+
+    A break longer than `gap_after_s` holds a row of nulls. For a device that reports changes only (attributes.reports =
+    "changes") a break is a gap only where its whole agent was silent."""
+    device = await _known(database, profiles, account, device_id)
+    profile = profiles.get(device.kind)
+    if profile is None:
+        raise ProblemError(Code.NOT_FOUND, f"no profile of kind {device.kind!r} is installed")
+    end = int(time.time() * 1000) if to is None else to
+    begin = max(0, end - DAY_MS) if from_ is None else from_
+    if begin >= end:
+        problem = {"where": "query.from", "message": f"{begin} is not before to = {end}"}
+        raise ProblemError(Code.INVALID, f"cannot take query.from: {problem['message']}", errors=[problem])
+    asked = series.Question(device, profile, _chosen(profile, properties), begin, end, points)
+    return await series.answer(database, asked, account.permitted, settings.raw_span_h)
+
+
+async def _known(database: Database, profiles: dict[str, Profile], account: StoredAccount, device_id: int) -> Device:
+    device = await query.device(database, profiles, account.permitted, device_id)
+    if device is None:
+        raise ProblemError(Code.NOT_FOUND, f"there is no device {device_id}")
+    return device
+
+
+def _chosen(profile: Profile, properties: str | None) -> list[Property]:
+    names = listed(properties) or list(profile.properties)
+    unknown = [name for name in names if name not in profile.properties]
+    if unknown:
+        problem = {
+            "where": "query.properties",
+            "message": f"{unknown[0]!r} is not one of {', '.join(profile.properties)}",
+        }
+        raise ProblemError(Code.INVALID, f"cannot take query.properties: {problem['message']}", errors=[problem])
+    return [profile.properties[name] for name in dict.fromkeys(names)]
+
+
+def _box(bbox: str | None) -> query.Box | None:
+    if bbox is None:
+        return None
+    try:
+        west, south, east, north = (float(part) for part in bbox.split(","))
+        good = -180 <= west <= east <= 180 and -90 <= south <= north <= 90
+    except ValueError:
+        good = False
+    if not good:
+        problem = {"where": "query.bbox", "message": f"{bbox!r} is not west,south,east,north in degrees"}
+        raise ProblemError(Code.INVALID, f"cannot take query.bbox: {problem['message']}", errors=[problem])
+    return west, south, east, north
