@@ -94,6 +94,7 @@ def test_a_killed_supervisor_takes_the_server_along_and_can_be_started_again(ser
     marker = f"-D\0{server.state / 'data'}"
     assert living(marker)
     server.kill()
+    wait_for(lambda: not living(marker))
     before = server.url
     assert server.start() == before
     assert count(server.url) == 1000
@@ -212,6 +213,35 @@ def test_root_may_run_it_where_only_root_can_read():
         assert process.stop() == 0
     finally:
         shutil.rmtree(closed)
+
+
+def test_root_may_run_it_where_namespaces_are_refused_and_go_back(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("wants root")
+    refuse = "import sys, dure\nfrom ingest_service.database import unprivileged\n"
+    refuse += "unprivileged.modes = lambda uid: ('capabilities',)\nsys.exit(dure.main(sys.argv[1:]))"
+    process = DatabaseProcess(tmp_path / "state", command=[sys.executable, "-c", refuse])
+    try:
+        process.start()
+    except RuntimeError as error:
+        if "prctl" in str(error) or "capset" in str(error):
+            pytest.skip(f"this root may not keep a capability: {error}")
+        raise
+    fill(process.url)
+    status = dict(
+        line.split(":\t", 1)
+        for line in Path(f"/proc/{process.postmaster}/status").read_text().splitlines()
+        if ":\t" in line
+    )
+    assert status["Uid"].split("\t")[0] != "0"
+    assert int(status["CapEff"], 16) == 1 << 1  # CAP_DAC_OVERRIDE alone
+    process.kill_postgres()
+    assert count_when_back(process.url) == 1000
+    process.kill()
+    ordinary = DatabaseProcess(tmp_path / "state")
+    assert ordinary.start() == process.url
+    assert count(ordinary.url) == 1000
+    assert ordinary.stop() == 0
 
 
 @pytest.fixture
