@@ -24,7 +24,9 @@ def main(argv: list[str]) -> int:
         description="Check configuration files and profiles. Prints one line a file; exits 2 when one cannot be used.",
         epilog="A TOML file with a `kind` is taken for a profile; any other for a configuration with tables such as [edge] or [ingest].",
     )
-    parser.add_argument("file", nargs="*", type=Path, help="TOML file; without any, the shipped profiles and DURE_PROFILES are checked")
+    parser.add_argument(
+        "file", nargs="*", type=Path, help="TOML file; without any, the shipped profiles and DURE_PROFILES are checked"
+    )
     given = parser.parse_args(argv)
     failed = False
     try:

@@ -71,7 +71,9 @@ def settings_of(section: type[msgspec.Struct], *, name: str) -> Iterator[Setting
         hint, description = hints[field.name], ""
         if get_origin(hint) is Annotated:
             hint, *metas = get_args(hint)
-            description = " ".join(meta.description for meta in metas if isinstance(meta, msgspec.Meta) and meta.description)
+            description = " ".join(
+                meta.description for meta in metas if isinstance(meta, msgspec.Meta) and meta.description
+            )
         default = field.default_factory() if callable(field.default_factory) else field.default
         yield Setting(
             key=field.name,

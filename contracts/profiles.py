@@ -117,7 +117,10 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def load(*directories: Path, environ: Mapping[str, str] = os.environ) -> dict[str, Profile]:
     """Profiles by kind, of the shipped directory and those in DURE_PROFILES unless directories are given; raises ProfileError."""
-    chosen = list(directories) or [SHIPPED, *(Path(item) for item in environ.get("DURE_PROFILES", "").split(os.pathsep) if item)]
+    chosen = list(directories) or [
+        SHIPPED,
+        *(Path(item) for item in environ.get("DURE_PROFILES", "").split(os.pathsep) if item),
+    ]
     profiles: dict[str, Profile] = {}
     for directory in chosen:
         if not directory.is_dir():
@@ -142,7 +145,9 @@ def read(file: Path) -> Profile:
     for name, item in properties.items() if isinstance(properties, dict) else ():
         if isinstance(item, dict):
             item["name"] = name
-            _convert(file, f"properties.{name}.", item, Property)  # one by one: msgspec's paths do not tell a dict's key
+            _convert(
+                file, f"properties.{name}.", item, Property
+            )  # one by one: msgspec's paths do not tell a dict's key
     profile = _convert(file, "", table, Profile)
     for key, value, wrong in _faults(profile, file.stem):
         raise ProfileError(f"{file}: {key} = {value!r}: {wrong}")
@@ -161,7 +166,13 @@ def _convert(file: Path, prefix: str, table: dict[str, Any], cls: type[Shape]) -
         keys += [found[1] for found in (unknown, missing) if found]
         value: Any = table
         for key in keys:
-            value = value.get(key) if isinstance(value, dict) else value[int(key)] if isinstance(value, list) and key.isdigit() else None
+            value = (
+                value.get(key)
+                if isinstance(value, dict)
+                else value[int(key)]
+                if isinstance(value, list) and key.isdigit()
+                else None
+            )
         raise ProfileError(f"{file}: {prefix}{'.'.join(keys)} = {value!r}: {what}") from error
 
 
@@ -175,7 +186,11 @@ def _faults(profile: Profile, stem: str) -> Iterable[tuple[str, object, str]]:
     if not profile.properties:
         yield "properties", {}, "a kind needs at least one property"
     yield from _label_faults("label", profile.label)
-    for key, name in (("display.headline", profile.display.headline), ("display.state", profile.display.state), ("display.level", profile.display.level)):
+    for key, name in (
+        ("display.headline", profile.display.headline),
+        ("display.state", profile.display.state),
+        ("display.level", profile.display.level),
+    ):
         if name and name not in profile.properties:
             yield key, name, f"no such property; known are {', '.join(profile.properties)}"
     if profile.display.state and profile.properties[profile.display.state].type != "enum":

@@ -140,7 +140,9 @@ def unpack(payload: bytes) -> tuple[Header, memoryview]:
     """Header and body; raises WireError, which carries the header where that much could be read."""
     if len(payload) < HEADER_BYTES:
         raise WireError(Reason.MALFORMED_HEADER, f"cannot read header: {len(payload)} bytes")
-    magic, version, _flags, epoch, seq, floor, nonce, first, count, clock_ms, taken_ms, backlog, crc = _HEADER.unpack_from(payload)
+    magic, version, _flags, epoch, seq, floor, nonce, first, count, clock_ms, taken_ms, backlog, crc = (
+        _HEADER.unpack_from(payload)
+    )
     if magic != _MAGIC or version != VERSION:
         raise WireError(Reason.MALFORMED_HEADER, f"cannot read header: magic {magic!r}, version {version}")
     if epoch >= 1 << 63:
@@ -148,7 +150,9 @@ def unpack(payload: bytes) -> tuple[Header, memoryview]:
     header = Header(epoch, seq, floor, nonce, first, count, clock_ms, taken_ms, backlog)
     body = memoryview(payload)[HEADER_BYTES:]
     if seq and (floor < 1 or floor > seq or first < 1):
-        raise WireError(Reason.MALFORMED_HEADER, f"cannot read header: seq {seq}, floor {floor}, first {first}, count {count}")
+        raise WireError(
+            Reason.MALFORMED_HEADER, f"cannot read header: seq {seq}, floor {floor}, first {first}, count {count}"
+        )
     if not seq and (count or len(body)):
         raise WireError(Reason.MALFORMED_HEADER, "cannot read header: a heartbeat with observations")
     if len(body) > MAX_BODY_BYTES or count > MAX_OBSERVATIONS:

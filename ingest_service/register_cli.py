@@ -40,5 +40,7 @@ def main(argv: list[str]) -> int:
     except psycopg.Error as error:
         print(f"cannot register {given.manifest}: {str(error).strip()}", file=sys.stderr)
         return 1
-    print(f"registered {counts['municipalities']} municipalities, {counts['agents']} agents, {counts['devices']} devices")
+    print(
+        f"registered {counts['municipalities']} municipalities, {counts['agents']} agents, {counts['devices']} devices"
+    )
     return 0

@@ -11,7 +11,9 @@ def statements(profiles: Mapping[str, Profile]) -> dict[str, str]:
     """SQL of each figure."""
     rows = " UNION ALL ".join(f"SELECT device_id, observed_at FROM observation_{kind}" for kind in profiles)
     counts = " UNION ALL ".join(f"SELECT count(*) AS n FROM observation_{kind}" for kind in profiles)
-    hours = " UNION ALL ".join(f"SELECT count(*) AS n FROM rollup_hour_{kind}" for kind, item in profiles.items() if "hour" in item.rollups)
+    hours = " UNION ALL ".join(
+        f"SELECT count(*) AS n FROM rollup_hour_{kind}" for kind, item in profiles.items() if "hour" in item.rollups
+    )
     return {
         "committed": f"SELECT coalesce(sum(n), 0) FROM ({counts}) t",
         "committed_twice": f"SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM ({rows}) o GROUP BY device_id, observed_at HAVING count(*) > 1) t",
@@ -33,9 +35,11 @@ WORKERS = "SELECT worker, counters FROM ingest_worker"
 def account(connection: Connection, profiles: Mapping[str, Profile]) -> dict[str, Any]:
     """All figures, and under `sql` the statement behind each."""
     sql = statements(profiles)
-    figures: dict[str, Any] = {name: int(str((connection.execute(text.encode()).fetchone() or (0,))[0])) for name, text in sql.items()}
-    figures["alarms_by_fault"] = {str(row[0]): int(str(row[1])) for row in connection.execute(BY_FAULT.encode())}
-    figures["quarantined_by_reason"] = {str(row[0]): int(str(row[1])) for row in connection.execute(BY_REASON.encode())}
+    figures: dict[str, Any] = {
+        name: int(str((connection.execute(text.encode()).fetchone() or (0,))[0])) for name, text in sql.items()
+    }
+    figures["alarms_by_fault"] = {str(row[0]): int(row[1]) for row in connection.execute(BY_FAULT.encode())}
+    figures["quarantined_by_reason"] = {str(row[0]): int(row[1]) for row in connection.execute(BY_REASON.encode())}
     figures["workers"] = {str(row[0]): row[1] for row in connection.execute(WORKERS.encode())}
     figures["sql"] = {**sql, "alarms_by_fault": BY_FAULT, "quarantined_by_reason": BY_REASON, "workers": WORKERS}
     return figures

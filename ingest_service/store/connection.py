@@ -1,11 +1,13 @@
 """Connections of the ingest service to PostgreSQL: one schema through search_path, UTC, plain autocommit."""
 
+from typing import Any
+
 import psycopg
 from psycopg import sql
 
 from ingest_service.settings import Database
 
-Connection = psycopg.Connection[tuple[object, ...]]
+Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 def connect(database: Database, *, name: str) -> Connection:

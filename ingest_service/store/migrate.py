@@ -23,7 +23,9 @@ def migrate(database: Database, profiles: Mapping[str, Profile]) -> list[str]:
         connection.execute("SET LOCAL client_min_messages TO warning")
         connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(database.schema)))
         connection.execute(sql.SQL("SET LOCAL search_path TO {}").format(sql.Identifier(database.schema)))
-        connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version int PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())")
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS schema_version (version int PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
         applied = {row[0] for row in connection.execute("SELECT version FROM schema_version")}
         for file in files():
             version = int(file.name[:4])

@@ -58,7 +58,9 @@ def check(manifest: Manifest, kinds: set[str]) -> None:
         if not topics.is_device(device.device):
             raise ManifestError(f"devices: device = {device.device!r}: not {topics.DEVICE}")
         if device.kind not in kinds:
-            raise ManifestError(f"devices: {device.device}: kind = {device.kind!r}: no such profile; known are {', '.join(sorted(kinds))}")
+            raise ManifestError(
+                f"devices: {device.device}: kind = {device.kind!r}: no such profile; known are {', '.join(sorted(kinds))}"
+            )
 
 
 def register(connection: Connection, manifest: Manifest) -> dict[str, int]:
@@ -68,7 +70,10 @@ def register(connection: Connection, manifest: Manifest) -> dict[str, int]:
             "INSERT INTO municipality (code, name_ko, name_en, latitude, longitude, time_zone) VALUES (%s, %s, %s, %s, %s, %s) "
             "ON CONFLICT (code) DO UPDATE SET name_ko = excluded.name_ko, name_en = excluded.name_en, latitude = excluded.latitude, "
             "longitude = excluded.longitude, time_zone = excluded.time_zone",
-            [(m.code, m.name.get("ko", m.code), m.name.get("en", m.code), m.latitude, m.longitude, m.time_zone) for m in manifest.municipalities],
+            [
+                (m.code, m.name.get("ko", m.code), m.name.get("en", m.code), m.latitude, m.longitude, m.time_zone)
+                for m in manifest.municipalities
+            ],
         )
         cursor.executemany(
             "INSERT INTO agent (municipality, name, replay) VALUES (%s, %s, %s) ON CONFLICT (municipality, name) DO UPDATE SET replay = excluded.replay",
@@ -80,8 +85,23 @@ def register(connection: Connection, manifest: Manifest) -> dict[str, int]:
             "ON CONFLICT (municipality, name) DO UPDATE SET kind = excluded.kind, agent_id = excluded.agent_id, label_ko = excluded.label_ko, "
             "label_en = excluded.label_en, latitude = excluded.latitude, longitude = excluded.longitude, attributes = excluded.attributes",
             [
-                (d.municipality, d.device, d.kind, d.municipality, d.agent, d.label.get("ko", ""), d.label.get("en", ""), d.latitude, d.longitude, Jsonb(d.attributes))
+                (
+                    d.municipality,
+                    d.device,
+                    d.kind,
+                    d.municipality,
+                    d.agent,
+                    d.label.get("ko", ""),
+                    d.label.get("en", ""),
+                    d.latitude,
+                    d.longitude,
+                    Jsonb(d.attributes),
+                )
                 for d in manifest.devices
             ],
         )
-    return {"municipalities": len(manifest.municipalities), "agents": len(manifest.agents), "devices": len(manifest.devices)}
+    return {
+        "municipalities": len(manifest.municipalities),
+        "agents": len(manifest.agents),
+        "devices": len(manifest.devices),
+    }

@@ -31,7 +31,9 @@ def statements(profile: Profile) -> list[str]:
             + "".join(f", {name} {type_}" for name, type_ in aggregates.items())
             + ", PRIMARY KEY (device_id, bucket))"
         )
-        made.append(f"CREATE INDEX IF NOT EXISTS rollup_{tier}_{kind}_bucket ON rollup_{tier}_{kind} USING brin (bucket)")
+        made.append(
+            f"CREATE INDEX IF NOT EXISTS rollup_{tier}_{kind}_bucket ON rollup_{tier}_{kind} USING brin (bucket)"
+        )
     made.append(
         f"CREATE TABLE IF NOT EXISTS rollup_municipality_hour_{kind} (municipality text NOT NULL, bucket timestamptz NOT NULL, devices int NOT NULL, observations bigint NOT NULL"
         + "".join(f", {name} {type_}" for name, type_ in means.items())
@@ -58,7 +60,9 @@ def check_change(old: dict[str, object], new: Profile) -> None:
             raise SchemaError(f"{new.kind}.toml: properties.{name}.type = {item.type!r}: stored as {before['type']!r}")
         values = list(before.get("values") or [])
         if list(item.values)[: len(values)] != values:
-            raise SchemaError(f"{new.kind}.toml: properties.{name}.values = {list(item.values)!r}: stored rows need {values!r} first; append only")
+            raise SchemaError(
+                f"{new.kind}.toml: properties.{name}.values = {list(item.values)!r}: stored rows need {values!r} first; append only"
+            )
 
 
 def definition(profile: Profile) -> dict[str, object]:

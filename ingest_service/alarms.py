@@ -1,0 +1,81 @@
+"""Findings become changes of alarms: a condition of a device begins or ends.
+
+One open alarm per device and condition is the database's promise (a unique key); this module says what to ask of it.
+"""
+
+from typing import Any
+
+import msgspec
+
+from contracts.profiles import Profile
+from ingest_service.detection.fleet import Finding, Fleet
+from ingest_service.registry import Agent, Registry
+
+SEVERITY = {"info": 1, "warning": 2, "critical": 3}
+
+
+class Change(msgspec.Struct, frozen=True):
+    """An alarm to open (`begins`) or to clear."""
+
+    municipality: str
+    device_id: int | None
+    agent_id: int | None
+    condition: str
+    detector: str
+    property: str | None
+    severity: int
+    begins: bool
+    at_ms: int
+    evidence: dict[str, Any]
+
+
+def changes(findings: list[Finding], fleet: Fleet, registry: Registry, profiles: dict[str, Profile]) -> list[Change]:
+    """Changes in the order found."""
+    return [_change(finding, fleet, registry, profiles[finding.kind]) for finding in findings]
+
+
+def agent_silent(agent: Agent, begins: bool, at_ms: int, silent_after_s: int) -> Change:
+    evidence = {"parameters": {"agent_silent_s": silent_after_s}}
+    return Change(
+        agent.municipality,
+        None,
+        agent.agent_id,
+        "agent_silent",
+        "agent_silent",
+        None,
+        SEVERITY["critical"],
+        begins,
+        at_ms,
+        evidence,
+    )
+
+
+def _change(finding: Finding, fleet: Fleet, registry: Registry, profile: Profile) -> Change:
+    device_id = registry.devices_of[finding.kind][finding.slot]
+    if finding.property is None:
+        condition, severity = finding.detector, profile.silent_severity
+    else:
+        condition = f"{finding.detector}:{finding.property}"
+        chosen = getattr(profile.properties[finding.property].detectors, finding.detector)
+        severity = chosen.severity if chosen else "info"
+    evidence: dict[str, Any] = {"parameters": fleet.parameters(finding.kind, finding.property)}
+    if finding.value is not None:
+        evidence |= {
+            "values": [finding.value],
+            "observed_at": [finding.at_ms],
+            "low": finding.low,
+            "high": finding.high,
+            "expected": finding.expected,
+        }
+    return Change(
+        registry.town_of_id(device_id),
+        device_id,
+        None,
+        condition,
+        finding.detector,
+        finding.property,
+        SEVERITY[severity],
+        finding.begins,
+        finding.at_ms,
+        evidence,
+    )

@@ -1,0 +1,101 @@
+"""`dure ingest`: carries batches from the broker into the database, finds what is wrong, and tells agents what is stored."""
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import psycopg
+
+from contracts import config, profiles
+from contracts.log import log
+from ingest_service import exporter, rollups, warm_up
+from ingest_service.inbox import Inbox
+from ingest_service.pipeline import Pipeline
+from ingest_service.settings import Database, Settings, parse_shards
+from ingest_service.store.store import SchemaMissing, ShardTaken, Store
+
+PATIENCE_S = 60.0  # how long a start waits for database, broker and shards that a dying worker still holds
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="dure ingest",
+        description="Ingest service: subscribes to the agents' batches, stores them exactly once, runs the detectors, opens and clears alarms.",
+        epilog="Needs a migrated database ([database] url or DURE_DATABASE_URL) and the broker's credentials for it ([ingest] broker_file "
+        "or DURE_INGEST_BROKER_FILE). SIGTERM stops in order: what has arrived is committed and the detectors' state is saved.",
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        help="TOML file with [ingest] and [database]; deploy/config/ingest.toml shows every setting",
+    )
+    given = parser.parse_args(argv)
+    try:
+        settings = config.load(Settings, name="ingest", file=given.config, environ=os.environ)
+        database = config.load(Database, name="database", file=given.config, environ=os.environ)
+        kinds = profiles.load()
+        shards = parse_shards(settings.shards)
+        inbox = Inbox(settings.broker_file, shards, qos=settings.qos, max_bytes=settings.inbox_bytes)
+    except (config.ConfigError, profiles.ProfileError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    store = Store(database, kinds, worker=settings.worker, shards=shards, quarantine_bytes=settings.quarantine_bytes)
+    pipeline = Pipeline(settings, kinds, store, inbox)
+    warm_up.compile_kernels(kinds)
+    if not _load(pipeline, stopping):
+        return 0 if stopping.is_set() else 1
+    try:
+        port = (
+            exporter.serve(
+                settings.metrics_port, lambda: pipeline.counters, lambda: inbox.shed, lambda: inbox.connected
+            )
+            if settings.metrics_port
+            else 0
+        )
+    except OSError as error:
+        print(f"cannot serve metrics on port {settings.metrics_port}: {error.strerror}", file=sys.stderr)
+        return 2
+    roller = threading.Thread(
+        target=rollups.run,
+        args=(database, kinds),
+        kwargs={"grace_s": settings.rollup_grace_s, "stopping": stopping},
+        daemon=True,
+    )
+    inbox.start()
+    roller.start()
+    if inbox.wait_connected(PATIENCE_S):
+        print(f"ready worker={settings.worker} shards={settings.shards} metrics_port={port}", flush=True)
+    else:
+        log("ingest.no_broker_yet", level="warning")
+    pipeline.run(stopping)
+    roller.join(timeout=30)
+    store.close()
+    return 0
+
+
+def _load(pipeline: Pipeline, stopping: threading.Event) -> bool:
+    """Load memory from the database, waiting a while for it; whether it is loaded."""
+    waited, told = 0.0, ""
+    while not stopping.is_set():
+        try:
+            pipeline.load()
+            return True
+        except SchemaMissing as error:
+            print(error, file=sys.stderr)
+            return False
+        except (psycopg.OperationalError, ShardTaken) as error:
+            if str(error) != told:
+                log("ingest.waiting", level="warning", error=str(error).strip())
+                told = str(error)
+            if waited >= PATIENCE_S:
+                print(f"cannot start: {str(error).strip()}", file=sys.stderr)
+                return False
+            stopping.wait(0.5)
+            waited += 0.5
+    return False

@@ -1,0 +1,1 @@
+"""Detection: fault monitors over the whole fleet, strictly online, restored exactly after a restart."""

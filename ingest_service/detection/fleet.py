@@ -1,0 +1,248 @@
+"""All detectors of a worker's part of the city, as one object: examine a flush, take it back, save a shard, restore it.
+
+Promise: the findings depend only on the observations in arrival order and the agents' clocks, however they are cut into
+flushes. A flush whose transaction failed leaves no trace (`undo`). Alarms belong to `alarms`; this module only finds.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from contracts.profiles import Profile
+from ingest_service.columns import Array, Block, as_float
+from ingest_service.detection import monitors, silence
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What a detector says of one observation: a condition begins or ends."""
+
+    kind: str
+    slot: int
+    detector: str  # out_of_range, stuck, spike, silent
+    property: str | None
+    begins: bool
+    at_ms: int
+    value: float | None
+    low: float | None
+    high: float | None
+    expected: float | None
+
+
+class _Monitor:
+    """One property of one kind: its state and limits."""
+
+    def __init__(self, profile: Profile, name: str) -> None:
+        self.item = profile.properties[name]
+        self.limits, self.may_stay = monitors.limits_of(self.item)
+        self.state = monitors.new_state(0)
+
+
+class _Kind:
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        self.monitors = {item.name: _Monitor(profile, item.name) for item in profile.numeric}
+        self.silence = silence.new_state(0)
+        self.limit_ms = profile.report_period_s * profile.silent_after_periods * 1000
+        self.size = 0
+
+    def grow(self, n: int) -> None:
+        if n <= self.size:
+            return
+        room = max(n, self.size * 2, 64)
+        for monitor in self.monitors.values():
+            monitor.state = monitors.State(*_extend(monitor.state, monitors.new_state(room), self.size))
+        self.silence = silence.State(*_extend(self.silence, silence.new_state(room), self.size))
+        self.size = room
+
+    def parts(self) -> list[tuple[str, Any]]:
+        return [(name, monitor.state) for name, monitor in self.monitors.items()] + [("", self.silence)]
+
+
+class Fleet:
+    """Detectors of every kind. `clock_ms` is what the agents last said of their clocks, by agent index."""
+
+    def __init__(self, profiles: Mapping[str, Profile]) -> None:
+        self.kinds = {kind: _Kind(profile) for kind, profile in profiles.items()}
+        self.clock_ms = np.full(16, silence.NEVER, np.int64)
+        self._undo: list[tuple[Array, Array, Array]] = []  # array, index, values before
+
+    def examine(self, blocks: Sequence[Block], clocks: Mapping[int, int]) -> list[Finding]:
+        """Findings of a flush: its blocks in arrival order, then a sweep by the agents' clocks ({agent index: ms})."""
+        self._undo.clear()
+        found: list[Finding] = []
+        for block in blocks:
+            kind = self.kinds[block.kind]
+            kind.grow(int(block.slot.max(initial=-1)) + 1)
+            self._remember(kind, np.unique(block.slot))
+            for name, monitor in kind.monitors.items():
+                found += self._run(block, name, monitor)
+            found += self._hear(kind, block)
+        self._tell(clocks)
+        for kind in self.kinds.values():
+            found += self._sweep(kind)
+        return found
+
+    def undo(self) -> None:
+        """Take the last `examine` back."""
+        for array, index, before in reversed(self._undo):
+            array[index] = before
+        self._undo.clear()
+
+    def keep(self) -> None:
+        """The last `examine` is committed: nothing takes it back any more."""
+        self._undo.clear()
+
+    def _remember(self, kind: _Kind, slots: Array) -> None:
+        for _, state in kind.parts():
+            for array in state:
+                self._undo.append((array, slots, array[slots]))
+
+    def _run(self, block: Block, name: str, monitor: _Monitor) -> list[Finding]:
+        values = as_float(monitor.item, block.columns[name])
+        changes = np.zeros(len(block), np.uint8)
+        if not monitors.run(
+            monitor.state, block.slot, block.observed_ms, values, monitor.limits, monitor.may_stay, changes
+        ):
+            return []
+        return [
+            finding
+            for row in np.flatnonzero(changes).tolist()
+            for finding in self._explain(block, name, monitor, values, row, int(changes[row]))
+        ]
+
+    def _explain(
+        self, block: Block, name: str, monitor: _Monitor, values: Array, row: int, change: int
+    ) -> list[Finding]:
+        slot, limits, state = int(block.slot[row]), monitor.limits, monitor.state
+        found = []
+        for bit, detector in monitors.NAMES.items():
+            begins, ends = bool(change & bit), bool(change >> monitors.CLEARED & bit)
+            if not begins and not ends:
+                continue
+            low: float | None = None
+            high: float | None = None
+            expected: float | None = None
+            if bit == monitors.OUT_OF_RANGE:
+                low, high = _finite(limits.low), _finite(limits.high)
+            elif bit == monitors.SPIKE:
+                expected = float(state.level[slot])
+                width = max(limits.spike_threshold * float(state.scale[slot]), limits.spike_min_jump)
+                low, high = expected - width, expected + width
+            found.append(
+                Finding(
+                    block.kind,
+                    slot,
+                    detector,
+                    name,
+                    begins,
+                    int(block.observed_ms[row]),
+                    float(values[row]),
+                    low,
+                    high,
+                    expected,
+                )
+            )
+        return found
+
+    def _hear(self, kind: _Kind, block: Block) -> list[Finding]:
+        state = kind.silence
+        back = np.zeros(len(block), np.int64)
+        n = silence.hear(state.heard_ms, state.agent, state.silent, block.slot, block.observed_ms, block.agent, back)
+        return [
+            _silent(block.kind, int(block.slot[row]), False, int(block.observed_ms[row])) for row in back[:n].tolist()
+        ]
+
+    def _tell(self, clocks: Mapping[int, int]) -> None:
+        top = max(clocks, default=-1)
+        if top >= len(self.clock_ms):
+            self.clock_ms = np.concatenate([self.clock_ms, np.full(top + 1, silence.NEVER, np.int64)])
+        index = np.array(list(clocks), np.int64)
+        self._undo.append((self.clock_ms, index, self.clock_ms[index]))
+        for agent, clock in clocks.items():
+            self.clock_ms[agent] = max(int(self.clock_ms[agent]), clock)
+
+    def _sweep(self, kind: _Kind) -> list[Finding]:
+        state = kind.silence
+        fell = np.zeros(kind.size, np.int64)
+        n = silence.sweep(state.heard_ms, state.agent, state.silent, self.clock_ms, kind.limit_ms, fell)
+        slots = fell[:n]
+        if n:
+            self._undo.append((state.silent, slots, np.zeros(n, np.uint8)))
+        name = kind.profile.kind
+        return [_silent(name, slot, True, int(state.heard_ms[slot]) + kind.limit_ms) for slot in slots.tolist()]
+
+    def parameters(self, kind: str, name: str | None) -> dict[str, Any]:
+        """The limits that a detector judged by, for an alarm's evidence."""
+        if name is None:
+            return {"silent_after_s": self.kinds[kind].limit_ms // 1000}
+        limits = self.kinds[kind].monitors[name].limits
+        return {key: value for key, value in limits._asdict().items() if np.isfinite(value)}
+
+    # Saving and restoring one shard: the slots whose device was last heard through an agent of the shard.
+
+    def save(
+        self, shard: int, shard_of_agent: Array, agent_ids: Array, device_ids: Mapping[str, Sequence[int]]
+    ) -> bytes:
+        """The shard's state as bytes. shard_of_agent, agent_ids: (agents,) by agent index; device_ids: by slot."""
+        kinds: dict[str, Any] = {}
+        for name, kind in self.kinds.items():
+            heard = kind.silence.agent
+            slots = (
+                np.flatnonzero((heard >= 0) & (shard_of_agent[np.maximum(heard, 0)] == shard))
+                if len(shard_of_agent)
+                else np.zeros(0, np.int64)
+            )
+            if len(slots) == 0:
+                continue
+            ids = np.array(device_ids[name], np.int32)[slots]
+            parts = {
+                part: {field: getattr(state, field)[slots].tobytes() for field in state._fields}
+                for part, state in kind.parts()
+            }
+            parts[""]["agent"] = agent_ids[heard[slots]].astype(np.int32).tobytes()
+            kinds[name] = {"device_id": ids.tobytes(), "parts": parts}
+        mine = np.flatnonzero((shard_of_agent == shard) & (self.clock_ms[: len(shard_of_agent)] != silence.NEVER))
+        clocks = {int(agent_ids[index]): int(self.clock_ms[index]) for index in mine}
+        return msgspec.msgpack.encode({"kinds": kinds, "clocks": clocks})
+
+    def restore(self, saved: bytes, slot_of: Any, agent_index: Any) -> None:
+        """Put a saved shard back. slot_of(kind, device_id) and agent_index(agent_id) give this process's places, or None."""
+        content = msgspec.msgpack.decode(saved, strict=False)
+        for name, entry in content["kinds"].items():
+            if name not in self.kinds:
+                continue
+            kind = self.kinds[name]
+            places = [slot_of(name, device_id) for device_id in np.frombuffer(entry["device_id"], np.int32).tolist()]
+            known = np.array([place is not None for place in places], bool)
+            slots = np.array([place for place in places if place is not None], np.int64)
+            kind.grow(int(slots.max(initial=-1)) + 1)
+            for part, state in kind.parts():
+                fields = entry["parts"].get(part)
+                for field in state._fields if fields else ():
+                    array = getattr(state, field)
+                    values = np.frombuffer(fields[field], array.dtype)[known]
+                    if part == "" and field == "agent":
+                        values = np.array(
+                            [-1 if agent_index(int(agent)) is None else agent_index(int(agent)) for agent in values],
+                            np.int32,
+                        )
+                    array[slots] = values
+        clocks = {agent_index(int(agent_id)): clock for agent_id, clock in content["clocks"].items()}
+        self._tell({index: clock for index, clock in clocks.items() if index is not None})
+        self._undo.clear()
+
+
+def _extend(old: Any, new: Any, size: int) -> list[Array]:
+    for field in old._fields:
+        getattr(new, field)[:size] = getattr(old, field)[:size]
+    return list(new)
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _silent(kind: str, slot: int, begins: bool, at_ms: int) -> Finding:
+    return Finding(kind, slot, "silent", None, begins, at_ms, None, None, None, None)

@@ -1,0 +1,56 @@
+"""Silence of devices, by the clock of the agent that speaks for them: a timer sweep, not a wait for the next report.
+
+A device is silent when its agent's clock has gone `limit_ms` past the device's newest observation. While the agent
+says nothing its clock stands still, so a dead agent is one alarm and not two hundred.
+"""
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from ingest_service.columns import Array
+
+NEVER = np.iinfo(np.int64).min
+
+
+class State(NamedTuple):
+    """State of n devices of one kind; 13 bytes each."""
+
+    heard_ms: Array  # (n,) int64: newest observation
+    agent: Array  # (n,) int32: index of the agent last heard from; -1 before
+    silent: Array  # (n,) uint8
+
+
+def new_state(n: int) -> State:
+    return State(np.full(n, NEVER, np.int64), np.full(n, -1, np.int32), np.zeros(n, np.uint8))
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def hear(heard_ms: Array, agent_of: Array, silent: Array, slot: Array, at_ms: Array, agent: Array, back: Array) -> int:
+    """Take observations; `back` gets the rows that ended a silence; how many."""
+    n = 0
+    for row in range(len(slot)):
+        i = slot[row]
+        if at_ms[row] > heard_ms[i]:
+            heard_ms[i] = at_ms[row]
+            agent_of[i] = agent[row]
+            if silent[i]:
+                silent[i] = 0
+                back[n] = row
+                n += 1
+    return n
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def sweep(heard_ms: Array, agent_of: Array, silent: Array, clock_ms: Array, limit_ms: int, fell: Array) -> int:
+    """Judge every device by its agent's clock ((agents,) int64, NEVER where unknown); `fell` gets who fell silent; how many."""
+    n = 0
+    for i in range(len(heard_ms)):
+        if agent_of[i] >= 0 and not silent[i]:
+            clock = clock_ms[agent_of[i]]
+            if clock != NEVER and clock - heard_ms[i] > limit_ms:
+                silent[i] = 1
+                fell[n] = i
+                n += 1
+    return n

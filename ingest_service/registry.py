@@ -1,0 +1,122 @@
+"""What the ingest service knows of municipalities, agents and devices, in memory, kept up to date from the registry tables.
+
+Promise: an index or a slot, once given, is never given to another. Reading the tables belongs to `store.registry_rows`.
+"""
+
+import msgspec
+import numpy as np
+
+from contracts import topics
+from ingest_service.columns import Array
+
+UNKNOWN = -1
+
+
+class Agent(msgspec.Struct, frozen=True):
+    index: int
+    agent_id: int
+    municipality: str
+    name: str
+    replay: bool
+    shard: int
+
+
+class Registry:
+    """Look-ups by name; growing arrays by device code (a dense number over all kinds)."""
+
+    def __init__(self) -> None:
+        self.municipalities: set[str] = set()
+        self.agents: list[Agent] = []
+        self.codes: dict[str, dict[str, int]] = {}  # municipality -> device name -> code
+        self.names: list[str] = []  # by code
+        self.towns: list[str] = []  # by code
+        self.slots_in: dict[str, int] = {}  # kind -> slots given
+        self.devices_of: dict[str, list[int]] = {}  # kind -> device_id by slot
+        self.kinds: list[str] = []
+        self._kind_number: dict[str, int] = {}
+        self._agents: dict[tuple[str, str], int] = {}
+        self._agent_ids: dict[int, int] = {}
+        self._code_of_id: dict[int, int] = {}
+        self._everywhere: dict[str, int] = {}
+        self._device_id = np.zeros(1024, np.int32)
+        self._kind_of = np.zeros(1024, np.int16)
+        self._slot_of = np.zeros(1024, np.int64)
+
+    def put_municipality(self, code: str) -> None:
+        self.municipalities.add(code)
+        self.codes.setdefault(code, {})
+
+    def put_agent(self, agent_id: int, municipality: str, name: str, replay: bool) -> None:
+        index = self._agents.get((municipality, name), len(self.agents))
+        agent = Agent(index, agent_id, municipality, name, replay, topics.shard_of(municipality, name))
+        if index == len(self.agents):
+            self.agents.append(agent)
+            self._agents[municipality, name] = index
+            self._agent_ids[agent_id] = index
+        else:
+            self.agents[index] = agent
+
+    def put_device(self, device_id: int, municipality: str, name: str, kind: str) -> None:
+        """Add a device, or give a known one its new kind (and with it a new slot)."""
+        code = self._code_of_id.get(device_id)
+        if code is None:
+            code = len(self.names)
+            if code == len(self._device_id):
+                self._device_id, self._kind_of, self._slot_of = (
+                    np.concatenate([old, np.zeros_like(old)]) for old in (self._device_id, self._kind_of, self._slot_of)
+                )
+            self.names.append(name)
+            self.towns.append(municipality)
+            self._code_of_id[device_id] = code
+            self.codes.setdefault(municipality, {})[name] = code
+            self._everywhere[name] = self._everywhere.get(name, 0) + 1
+        elif self.kinds[self._kind_of[code]] == kind:
+            return
+        if kind not in self._kind_number:
+            self._kind_number[kind] = len(self.kinds)
+            self.kinds.append(kind)
+        self._device_id[code] = device_id
+        self._kind_of[code] = self._kind_number[kind]
+        self._slot_of[code] = self.slots_in.get(kind, 0)
+        self.slots_in[kind] = self.slots_in.get(kind, 0) + 1
+        self.devices_of.setdefault(kind, []).append(device_id)
+
+    def agent(self, municipality: str, name: str) -> Agent | None:
+        index = self._agents.get((municipality, name))
+        return None if index is None else self.agents[index]
+
+    def agent_by_id(self, agent_id: int) -> Agent | None:
+        index = self._agent_ids.get(agent_id)
+        return None if index is None else self.agents[index]
+
+    def find(self, municipality: str, names: list[str]) -> Array:
+        """(n,) int64 codes of a municipality's devices, UNKNOWN where there is none."""
+        known = self.codes.get(municipality, {})
+        return np.array([known.get(name, UNKNOWN) for name in names], np.int64)
+
+    def exists_elsewhere(self, name: str) -> bool:
+        """Whether some municipality has a device of this name."""
+        return name in self._everywhere
+
+    def device_ids(self, codes: Array) -> Array:
+        found: Array = self._device_id[codes]
+        return found
+
+    def slots(self, codes: Array) -> Array:
+        found: Array = self._slot_of[codes]
+        return found
+
+    def is_kind(self, codes: Array, kind: str) -> Array:
+        """(n,) bool: whether each device is of the kind."""
+        same: Array = self._kind_of[codes] == self._kind_number.get(kind, UNKNOWN)
+        return same
+
+    def slot_of_id(self, device_id: int, kind: str) -> int | None:
+        """Slot of a device in a kind's arrays, or None when it is not of that kind."""
+        code = self._code_of_id.get(device_id)
+        if code is None or self.kinds[self._kind_of[code]] != kind:
+            return None
+        return int(self._slot_of[code])
+
+    def town_of_id(self, device_id: int) -> str:
+        return self.towns[self._code_of_id[device_id]]

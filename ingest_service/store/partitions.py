@@ -1,0 +1,104 @@
+"""Time partitions of the observation tables: made when a flush needs one, indexed by device when they close.
+
+Hot partitions carry only the BRIN on time, which costs ingest nothing; a closed one gets a b-tree on (device, time).
+"""
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from ingest_service.store.connection import Connection
+
+HOUR_MS = 3_600_000
+LOCK = 0x44555246  # one maker of partitions at a time
+_bound = re.compile(r"FROM \('([^']+)'\) TO \('([^']+)'\)")
+
+Range = tuple[int, int, str]  # from, to (ms since 1970 UTC), name of the table
+
+
+class Partitions:
+    """What partitions exist, and the making of missing ones."""
+
+    def __init__(self, kinds: Iterable[str], partition_hours: int) -> None:
+        self._width_ms = partition_hours * HOUR_MS
+        self._ranges: dict[str, list[Range]] = {kind: [] for kind in kinds}
+
+    def load(self, connection: Connection) -> None:
+        for kind in self._ranges:
+            self._ranges[kind] = listed(connection, kind)
+
+    def ensure(self, connection: Connection, kind: str, hours_ms: Iterable[int]) -> None:
+        """Make the partitions that hold these hours; commits on its own, before the flush that needs them."""
+        missing = [hour for hour in sorted(hours_ms) if not self._covered(kind, hour)]
+        if not missing:
+            return
+        with connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(current_schema()))", (LOCK,))
+            self._ranges[kind] = listed(connection, kind)
+            for hour in missing:
+                if not self._covered(kind, hour):
+                    self._make(connection, kind, hour)
+
+    def _covered(self, kind: str, at_ms: int) -> bool:
+        ranges = self._ranges[kind]
+        place = bisect_right(ranges, at_ms, key=lambda item: item[0]) - 1
+        return place >= 0 and at_ms < ranges[place][1]
+
+    def _make(self, connection: Connection, kind: str, hour_ms: int) -> None:
+        start = hour_ms - hour_ms % self._width_ms
+        end = start + self._width_ms
+        for low, high, _ in self._ranges[kind]:  # partitions of another width, from an earlier setting
+            if low < end and high > start:
+                start, end = (max(start, high), end) if high <= hour_ms else (start, min(end, low))
+        name = f"observation_{kind}_p{_at(start):%Y%m%d%H}"
+        connection.execute(
+            f"CREATE TABLE {name} (LIKE observation_{kind} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)".encode()
+        )
+        connection.execute(
+            f"ALTER TABLE observation_{kind} ATTACH PARTITION {name} FOR VALUES FROM ('{_at(start).isoformat()}') TO ('{_at(end).isoformat()}')".encode()
+        )
+        self._ranges[kind] = sorted([*self._ranges[kind], (start, end, name)])
+
+
+def listed(connection: Connection, kind: str) -> list[Range]:
+    """Partitions of a kind, in time order."""
+    rows = connection.execute(
+        "SELECT c.relname, pg_get_expr(c.relpartbound, c.oid) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
+        "WHERE i.inhparent = to_regclass(%s)",
+        (f"observation_{kind}",),
+    )
+    found: list[Range] = []
+    for name, bound in rows:
+        match = _bound.search(str(bound))
+        if match:
+            found.append((_ms(match[1]), _ms(match[2]), str(name)))
+    return sorted(found)
+
+
+def close(connection: Connection, kind: str, before_ms: int) -> list[str]:
+    """Give partitions that ended before `before_ms` their index on (device, time); their names. Writers are not held up."""
+    done = []
+    for _, end, name in listed(connection, kind):
+        if end <= before_ms and not _has_device_index(connection, name):
+            connection.execute(
+                f"DROP INDEX CONCURRENTLY IF EXISTS {name}_device".encode()
+            )  # an invalid one, of an attempt that was cut short
+            connection.execute(f"CREATE INDEX CONCURRENTLY {name}_device ON {name} (device_id, observed_at)".encode())
+            done.append(name)
+    return done
+
+
+def _has_device_index(connection: Connection, name: str) -> bool:
+    row = connection.execute(
+        "SELECT i.indisvalid FROM pg_index i WHERE i.indexrelid = to_regclass(%s)", (f"{name}_device",)
+    ).fetchone()
+    return row is not None and bool(row[0])
+
+
+def _at(at_ms: int) -> datetime:
+    return datetime.fromtimestamp(at_ms / 1000, UTC)
+
+
+def _ms(text: str) -> int:
+    return int(datetime.fromisoformat(text if "+" in text[10:] else text + "+00").timestamp() * 1000)

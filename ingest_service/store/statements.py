@@ -1,0 +1,209 @@
+"""The statements of `sql/`, one typed function each. Parameters, units and expected indexes stand at the head of each file."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from psycopg.types.json import Jsonb
+
+from contracts.cursor import Position
+from ingest_service.admission import Held, Key, Tally
+from ingest_service.alarms import Change
+from ingest_service.columns import Array
+from ingest_service.store.connection import Connection
+
+SQL = Path(__file__).parent / "sql"
+MAX_BODY_KEPT = 64 * 1024  # of a message that cannot be read; enough to see what it is
+
+ALARM_FIELDS = (
+    "alarm_id", "municipality", "device_id", "agent_id", "condition", "detector", "property", "severity", "state", "opened_at", "last_finding_at", "cleared_at",
+)  # fmt: skip
+
+
+@cache
+def text(name: str) -> bytes:
+    return (SQL / f"{name}.sql").read_bytes()
+
+
+def cursor_read(connection: Connection, keys: Sequence[Key]) -> dict[Key, Position]:
+    """Position of every key; Position() where nothing is committed."""
+    found = {key: Position() for key in keys}
+    if keys:
+        agents, epochs = zip(*keys, strict=True)
+        for agent_id, epoch, seq, next_number in connection.execute(
+            text("cursor_read"), {"agents": list(agents), "epochs": list(epochs)}
+        ):
+            found[agent_id, epoch] = Position(seq, next_number)
+    return found
+
+
+def cursor_lock(connection: Connection, keys: Sequence[Key]) -> dict[Key, Position]:
+    """Lock the cursors of the keys, in key order, making rows for new ones; where they stand."""
+    agents, epochs = (list(part) for part in zip(*sorted(keys), strict=True))
+    connection.execute(text("cursor_open"), {"agents": agents, "epochs": epochs})
+    rows = connection.execute(text("cursor_lock"), {"agents": agents, "epochs": epochs})
+    return {(agent_id, epoch): Position(seq, next_number) for agent_id, epoch, seq, next_number in rows}
+
+
+def cursor_advance(connection: Connection, tallies: Mapping[Key, Tally]) -> None:
+    keys, items = list(tallies), list(tallies.values())
+    connection.execute(
+        text("cursor_advance"),
+        {
+            "agents": [key[0] for key in keys],
+            "epochs": [key[1] for key in keys],
+            "seqs": [item.after.seq for item in items],
+            "nexts": [item.after.next for item in items],
+            "clocks": [item.clock_ms for item in items],
+            "backlogs": [item.backlog for item in items],
+            "received": [item.received for item in items],
+            "committed": [item.committed for item in items],
+            "duplicate": [item.duplicate for item in items],
+            "out_of_order": [item.out_of_order for item in items],
+            "quarantined": [item.quarantined for item in items],
+            "lost": [item.lost for item in items],
+        },
+    )
+
+
+def agent_status_put(connection: Connection, tallies: Mapping[Key, Tally]) -> None:
+    newest = {tally.agent.agent_id: tally for tally in sorted(tallies.values(), key=lambda tally: tally.clock_ms)}
+    agents = sorted(newest)
+    connection.execute(
+        text("agent_status_put"),
+        {
+            "agents": agents,
+            "clocks": [newest[agent].clock_ms for agent in agents],
+            "backlogs": [newest[agent].backlog for agent in agents],
+        },
+    )
+
+
+def alarm_change(connection: Connection, change: Change) -> dict[str, Any] | None:
+    """Open or clear; the alarm as it stands then (times in ms), or None when there was none to clear."""
+    row = connection.execute(
+        text("alarm_open" if change.begins else "alarm_clear"),
+        {
+            "municipality": change.municipality,
+            "device_id": change.device_id,
+            "agent_id": change.agent_id,
+            "condition": change.condition,
+            "detector": change.detector,
+            "property": change.property,
+            "severity": change.severity,
+            "at_ms": change.at_ms,
+            "evidence": Jsonb(change.evidence),
+        },
+    ).fetchone()
+    return None if row is None else dict(zip(ALARM_FIELDS, row, strict=True))
+
+
+def quarantine_put(connection: Connection, held: Sequence[Held]) -> None:
+    with connection.cursor() as cursor:
+        cursor.executemany(text("quarantine_put"), [_entry(item) for item in held])
+
+
+def quarantine_refuse(connection: Connection, agent_id: int, reason: str, observations: int) -> None:
+    connection.execute(
+        text("quarantine_refuse"), {"agent_id": agent_id, "reason": reason, "observations": observations}
+    )
+
+
+def quarantine_requested(connection: Connection) -> list[tuple[int, int | None, dict[str, Any] | None]]:
+    """(quarantine_id, agent_id, content) of what somebody asked to admit, locked."""
+    rows: list[Any] = connection.execute(text("quarantine_requested")).fetchall()
+    return rows
+
+
+def quarantine_admitted(connection: Connection, ids: Sequence[int]) -> int:
+    """Mark observations as admitted; how many had not been before."""
+    return connection.execute(text("quarantine_admitted"), {"ids": list(ids)}).rowcount
+
+
+def quarantine_stays(connection: Connection, quarantine_id: int, reason: str, detail: str) -> None:
+    connection.execute(text("quarantine_stays"), {"id": quarantine_id, "reason": reason, "detail": clean(detail)})
+
+
+def journal_put(connection: Connection, flush: int, entries: Mapping[int, bytes]) -> None:
+    connection.execute(text("journal_put"), {"flush": flush, "shards": list(entries), "bodies": list(entries.values())})
+
+
+def state_put(connection: Connection, shard: int, flush: int, body: bytes) -> None:
+    connection.execute(text("state_put"), {"shard": shard, "flush": flush, "body": body})
+
+
+def journal_trim(connection: Connection, shard: int, flush: int) -> None:
+    connection.execute(text("journal_trim"), {"shard": shard, "flush": flush})
+
+
+def rollup_mark(connection: Connection, hours: Sequence[tuple[str, int]]) -> None:
+    connection.execute(
+        text("rollup_mark"), {"kinds": [kind for kind, _ in hours], "hours": [hour for _, hour in hours]}
+    )
+
+
+def worker_put(connection: Connection, worker: str, counters: Mapping[str, Any]) -> None:
+    connection.execute(text("worker_put"), {"worker": worker, "counters": Jsonb(dict(counters))})
+
+
+def newest_put(
+    connection: Connection,
+    kind: str,
+    types: Mapping[str, str],
+    device_id: Array,
+    observed_ms: Array,
+    columns: Mapping[str, list[Any]],
+) -> None:
+    """Write newest rows of a kind; an older observation never replaces a newer one. Expects the primary key of newest_<kind>."""
+    names = list(types)
+    listed = "".join(f", {name}" for name in names)
+    arrays = "".join(f", %({name})s::{types[name]}[]" for name in names)
+    updates = "".join(f", {name} = excluded.{name}" for name in names)
+    connection.execute(
+        f"INSERT INTO newest_{kind} (device_id, observed_at{listed}, as_of) "
+        f"SELECT device_id, to_timestamp(at_ms / 1000.0){listed}, now() FROM unnest(%(device_id)s::int[], %(at_ms)s::bigint[]{arrays}) AS k (device_id, at_ms{listed}) "
+        f"ON CONFLICT (device_id) DO UPDATE SET observed_at = excluded.observed_at, as_of = excluded.as_of{updates} "
+        f"WHERE newest_{kind}.observed_at <= excluded.observed_at".encode(),
+        {"device_id": device_id.tolist(), "at_ms": observed_ms.tolist(), **columns},
+    )
+
+
+def clean(value: str) -> str:
+    """Foreign text as PostgreSQL can hold it: no NUL, no lone surrogates."""
+    return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def bytes_of(held: Held) -> int:
+    """What an entry counts against its agent's room in quarantine."""
+    refusal = held.refusal
+    return (
+        200
+        + len(refusal.detail)
+        + len(refusal.body or b"")
+        + (len(msgspec.json.encode(refusal.content)) if refusal.content else 0)
+    )
+
+
+def _entry(held: Held) -> dict[str, Any]:
+    refusal = held.refusal
+    content = None
+    if refusal.content is not None:
+        content = clean(msgspec.json.encode(refusal.content).decode()).replace("\\u0000", "\\ufffd")
+    return {
+        "municipality": held.municipality,
+        "agent_id": held.agent_id,
+        "topic": clean(held.topic),
+        "epoch": held.epoch,
+        "seq": held.seq,
+        "reason": refusal.reason.value,
+        "detail": clean(refusal.detail)[:2000],
+        "kind": clean(refusal.kind)[:200] if refusal.kind else None,
+        "device": clean(refusal.device)[:200] if refusal.device else None,
+        "observed_ms": refusal.observed_ms,
+        "content": content,
+        "body": refusal.body[:MAX_BODY_KEPT] if refusal.body else None,
+        "observations": refusal.observations,
+        "bytes": bytes_of(held),
+    }

@@ -1,0 +1,303 @@
+"""The store of one worker: one transaction a flush, and what a start needs to go on exactly where the last one stopped.
+
+Promise: `commit` stores rows, cursors, accounts, alarms, journal and saved state together or not at all. When the
+connection breaks at COMMIT, `commit` asks the database what became of the transaction before it says so.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import psycopg
+
+from contracts.cursor import Position
+from contracts.profiles import Profile
+from ingest_service.admission import Flush, Held, Key
+from ingest_service.alarms import Change
+from ingest_service.columns import to_json
+from ingest_service.newest import Rows
+from ingest_service.registry import Registry
+from ingest_service.settings import Database
+from ingest_service.store import copy_rows, schema, statements
+from ingest_service.store.connection import Connection, connect
+from ingest_service.store.migrate import newest_version
+from ingest_service.store.partitions import HOUR_MS, Partitions
+
+LOCK = 0x44555247  # advisory lock of a shard: (LOCK, shard)
+OUTCOME_WAIT_S = 0.2
+
+
+class CursorMoved(RuntimeError):
+    """A cursor is not where memory had it: another writer, or a database restored from backup."""
+
+
+class ShardTaken(RuntimeError):
+    """Another worker serves a shard."""
+
+
+class SchemaMissing(RuntimeError):
+    """The database has not been migrated to this version."""
+
+
+class Work(msgspec.Struct):
+    """What goes into one transaction beside the flush itself."""
+
+    changes: list[Change]
+    newest: list[Rows]
+    journal: dict[int, bytes]  # shard -> entry
+    saves: dict[int, bytes]  # shard -> state that has seen this flush
+    stays: list[tuple[int, str, str]]  # quarantine_id, reason, detail: asked to be admitted, and cannot
+    counters: dict[str, Any] | None  # of the worker, when it is time to tell them
+
+
+class Store:
+    def __init__(
+        self,
+        database: Database,
+        profiles: Mapping[str, Profile],
+        *,
+        worker: str,
+        shards: Sequence[int],
+        quarantine_bytes: int,
+    ) -> None:
+        self.database = database
+        self.profiles = dict(profiles)
+        self.worker = worker
+        self.shards = list(shards)
+        self.partitions = Partitions(profiles, database.partition_hours)
+        self._quarantine_room = quarantine_bytes
+        self._quarantined: dict[int, int] = {}  # agent_id (0: none) -> bytes
+        self._connection: Connection | None = None
+        self._change = 0
+
+    @property
+    def connection(self) -> Connection:
+        """The open connection; raises psycopg.OperationalError when there is none to be had."""
+        if self._connection is None or self._connection.closed:
+            self._connection = self._open()
+        return self._connection
+
+    def reconnect(self) -> None:
+        """Make sure of a working connection after a failure; raises psycopg.OperationalError, ShardTaken, SchemaMissing."""
+        try:
+            self.connection.execute("SELECT 1")
+        except psycopg.OperationalError:
+            self.close()
+            raise
+
+    def _open(self) -> Connection:
+        connection = connect(self.database, name=f"ingest {self.worker}")
+        try:
+            row = connection.execute("SELECT to_regclass('schema_version')").fetchone()
+            version = (
+                connection.execute("SELECT max(version) FROM schema_version").fetchone() if row and row[0] else None
+            )
+            if version is None or version[0] != newest_version():
+                raise SchemaMissing(
+                    f"schema {self.database.schema!r} is at version {version[0] if version else 'none'}, this program needs {newest_version()}: run `dure migrate`"
+                )
+            for shard in self.shards:
+                taken = connection.execute(
+                    "SELECT pg_try_advisory_lock(%s, %s # hashtext(current_schema()))", (LOCK, shard)
+                ).fetchone()
+                if not taken or not taken[0]:
+                    raise ShardTaken(f"shard {shard} is served by another worker")
+            self.partitions.load(connection)
+            rows = connection.execute(
+                "SELECT coalesce(agent_id, 0), sum(bytes) FROM quarantine WHERE admitted_at IS NULL GROUP BY 1"
+            )
+            self._quarantined = {int(agent): int(size) for agent, size in rows}
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    # Reading, at start and between flushes.
+
+    def refresh(self, registry: Registry) -> bool:
+        """Bring the registry up to date; whether anything changed."""
+        row = self.connection.execute("SELECT last_value, is_called FROM registry_change").fetchone()
+        top = int(row[0]) if row and row[1] else 0
+        if top <= self._change:
+            return False
+        newest = self._change
+        for code, change in self.connection.execute(
+            "SELECT code, change FROM municipality WHERE change > %s", (self._change,)
+        ):
+            registry.put_municipality(str(code))
+            newest = max(newest, int(change))
+        for agent_id, town, name, replay, change in self.connection.execute(
+            "SELECT agent_id, municipality, name, replay, change FROM agent WHERE change > %s ORDER BY change",
+            (self._change,),
+        ):
+            registry.put_agent(int(agent_id), str(town), str(name), bool(replay))
+            newest = max(newest, int(change))
+        for device_id, town, name, kind, change in self.connection.execute(
+            "SELECT device_id, municipality, name, kind, change FROM device WHERE change > %s ORDER BY change",
+            (self._change,),
+        ):
+            registry.put_device(int(device_id), str(town), str(name), str(kind))
+            newest = max(newest, int(change))
+        changed = newest > self._change
+        self._change = newest
+        return changed
+
+    def forget_registry(self) -> None:
+        """Read the whole registry at the next `refresh`."""
+        self._change = 0
+
+    def positions(self, keys: list[Key]) -> dict[Key, Position]:
+        return statements.cursor_read(self.connection, keys)
+
+    def saved_states(self) -> Iterator[tuple[int, int, bytes]]:
+        """(shard, flush, body) of this worker's shards."""
+        rows = self.connection.execute(
+            "SELECT shard, flush, body FROM detector_state WHERE shard = ANY(%s)", (self.shards,)
+        ).fetchall()
+        for shard, flush, body in rows:
+            yield int(shard), int(flush), bytes(body)
+
+    def journal(self, seen: Mapping[int, int]) -> Iterator[bytes]:
+        """Journal entries that the saves (shard -> flush) have not seen, in flush order."""
+        rows = self.connection.execute(
+            "SELECT shard, flush, body FROM detector_journal WHERE shard = ANY(%s) ORDER BY flush, shard",
+            (self.shards,),
+        ).fetchall()
+        for shard, flush, body in rows:
+            if int(flush) > seen.get(int(shard), 0):
+                yield bytes(body)
+
+    def newest_times(self, kind: str) -> list[tuple[int, int]]:
+        """(device_id, observed_ms) of the newest table."""
+        rows = self.connection.execute(
+            f"SELECT device_id, (extract(epoch FROM observed_at) * 1000)::bigint FROM newest_{kind}".encode()
+        )
+        return [(int(device), int(at)) for device, at in rows]
+
+    def silent_agents(self) -> set[int]:
+        """agent_id of those with an open alarm of silence."""
+        rows = self.connection.execute(
+            "SELECT agent_id FROM alarm WHERE condition = 'agent_silent' AND state IN ('open', 'acknowledged')"
+        )
+        return {int(row[0]) for row in rows}
+
+    def known_agents(self) -> set[int]:
+        """agent_id of those that have ever spoken."""
+        return {int(row[0]) for row in self.connection.execute("SELECT agent_id FROM agent_status")}
+
+    def requested(self) -> list[tuple[int, int | None, dict[str, Any] | None]]:
+        """Quarantined observations that somebody asked to admit; the transaction of `commit` admits them, once."""
+        return statements.quarantine_requested(self.connection)
+
+    def counters(self) -> dict[str, Any]:
+        """What this worker last told of itself."""
+        row = self.connection.execute("SELECT counters FROM ingest_worker WHERE worker = %s", (self.worker,)).fetchone()
+        return dict(row[0]) if row else {}
+
+    # Writing.
+
+    def commit(self, flush: Flush, work: Work) -> list[dict[str, Any]]:
+        """Store a flush; alarms as they stand then. Raises CursorMoved or psycopg.Error, and then nothing is stored."""
+        connection = self.connection
+        for block in flush.blocks:
+            hours = np.unique(block.observed_ms // HOUR_MS) * HOUR_MS
+            self.partitions.ensure(connection, block.kind, hours.tolist())
+        transaction: int | None = None
+        room = dict(self._quarantined)
+        try:
+            with connection.transaction():
+                row = connection.execute("SELECT nextval('flush'), pg_current_xact_id()::text::bigint").fetchone()
+                assert row is not None
+                number, transaction = int(row[0]), int(row[1])
+                alarms = self._write(connection, number, flush, work, room)
+        except psycopg.OperationalError:
+            if transaction is None or not connection.closed or not self._became_committed(transaction):
+                raise
+        self._quarantined = room
+        return alarms
+
+    def _write(
+        self, connection: Connection, number: int, flush: Flush, work: Work, room: dict[int, int]
+    ) -> list[dict[str, Any]]:
+        if flush.tallies:
+            found = statements.cursor_lock(connection, list(flush.tallies))
+            for key, tally in flush.tallies.items():
+                if found.get(key) != tally.before:
+                    raise CursorMoved(
+                        f"cursor of agent {key[0]} epoch {key[1]:x} is at {found.get(key)}, memory had {tally.before}"
+                    )
+        for block in flush.blocks:
+            copy_rows.copy(connection, self.profiles[block.kind], block.device_id, block.observed_ms, block.columns)
+        if flush.readmitted and statements.quarantine_admitted(connection, flush.readmitted) != len(flush.readmitted):
+            raise CursorMoved("an observation was admitted from quarantine by another worker")
+        for quarantine_id, reason, detail in work.stays:
+            statements.quarantine_stays(connection, quarantine_id, reason, detail)
+        for rows in work.newest:
+            profile = self.profiles[rows.kind]
+            types = {name: schema.column_type(item) for name, item in profile.properties.items()}
+            columns = {name: _plain(profile, name, column) for name, column in rows.columns.items()}
+            statements.newest_put(connection, rows.kind, types, rows.device_id, rows.observed_ms, columns)
+        marks = [
+            (block.kind, hour)
+            for block in flush.blocks
+            for hour in (np.unique(block.observed_ms // HOUR_MS) * HOUR_MS).tolist()
+        ]
+        if marks:
+            statements.rollup_mark(connection, marks)
+        if work.journal:
+            statements.journal_put(connection, number, work.journal)
+        for shard, body in work.saves.items():
+            statements.state_put(connection, shard, number, body)
+            statements.journal_trim(connection, shard, number)
+        alarms = [
+            alarm for change in work.changes if (alarm := statements.alarm_change(connection, change)) is not None
+        ]
+        self._quarantine(connection, flush.held, room)
+        if flush.tallies:
+            statements.cursor_advance(connection, flush.tallies)
+            statements.agent_status_put(connection, flush.tallies)
+        if work.counters is not None:
+            statements.worker_put(connection, self.worker, work.counters)
+        return alarms
+
+    def _quarantine(self, connection: Connection, held: Sequence[Held], room: dict[int, int]) -> None:
+        """Put what fits the agent's room; count the rest."""
+        kept: list[Held] = []
+        refused: dict[tuple[int, str], int] = {}
+        for item in held:
+            agent, size = item.agent_id or 0, statements.bytes_of(item)
+            if room.get(agent, 0) + size <= self._quarantine_room:
+                room[agent] = room.get(agent, 0) + size
+                kept.append(item)
+            else:
+                key = (agent, item.refusal.reason.value)
+                refused[key] = refused.get(key, 0) + item.refusal.observations
+        if kept:
+            statements.quarantine_put(connection, kept)
+        for (agent, reason), observations in sorted(refused.items()):
+            statements.quarantine_refuse(connection, agent, reason, observations)
+
+    def _became_committed(self, transaction: int) -> bool:
+        """What became of a transaction whose COMMIT was not answered; waits until the database can tell."""
+        while True:
+            status = self.connection.execute("SELECT pg_xact_status(%s::text::xid8)", (str(transaction),)).fetchone()
+            if status is None or status[0] != "in progress":
+                return status is not None and status[0] == "committed"
+            time.sleep(OUTCOME_WAIT_S)
+
+
+def _plain(profile: Profile, name: str, column: Any) -> list[Any]:
+    """A column as Python values for an array parameter: enums stay codes, None for null."""
+    item = profile.properties[name]
+    if item.type == "enum":
+        return [None if code < 0 else code for code in column.tolist()]
+    if item.type == "number":
+        return [None if value != value else value for value in column.tolist()]
+    return to_json(item, column)

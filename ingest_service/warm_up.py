@@ -1,0 +1,22 @@
+"""Compiles the kernels (or reads them from numba's cache) before the first observation needs them."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from contracts.profiles import Profile
+from ingest_service.columns import Block, empty_columns
+from ingest_service.detection.fleet import Fleet
+from ingest_service.store import copy_rows
+
+
+def compile_kernels(profiles: Mapping[str, Profile]) -> None:
+    """Run every kernel once, on one observation of nothing."""
+    fleet = Fleet(profiles)
+    for kind, profile in profiles.items():
+        columns = empty_columns(profile, 1)
+        block = Block(
+            kind, np.zeros(1, np.int32), np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1, np.int32), columns
+        )
+        fleet.examine([block], {0: 0})
+        copy_rows.encode(profile, block.device_id, block.observed_ms, columns)
