@@ -1,0 +1,197 @@
+/**
+ * The shapes that the dashboard reads from `/api/v1`. Times are ms since 1970 UTC.
+ * Kept by hand beside the generated `schema.d.ts`, because values of a kind are open: a new profile adds properties.
+ */
+export type Tongue = "ko" | "en";
+export interface Label {
+  en: string;
+  ko: string;
+}
+export type Value = number | string | boolean | null;
+export type DeviceState = "critical" | "warning" | "info" | "silent" | "ok" | "unknown";
+export type AlarmState = "open" | "acknowledged" | "cleared" | "closed";
+export type Severity = 1 | 2 | 3;
+export type Cause = "real" | "false_alarm" | "planned_work";
+
+export interface Account {
+  name: string;
+  role: "operator" | "engineer" | "admin";
+  municipality: string | null;
+  language: string | null;
+}
+
+export interface Property {
+  type: "number" | "integer" | "enum" | "boolean";
+  unit: string;
+  label: Label;
+  decimals: number;
+  values: string[];
+  value_labels: Record<string, Label>;
+  chart: boolean;
+  range: [number, number] | null;
+}
+
+export interface Profile {
+  label: Label;
+  symbol: string;
+  display: { headline?: string | null; state?: string | null; level?: string | null };
+  report_period_s: number;
+  properties: Record<string, Property>;
+}
+
+export interface Profiles {
+  profiles: Record<string, Profile>;
+  conditions: Record<string, Label>;
+  reasons: Record<string, Label>;
+}
+
+export interface Municipality {
+  code: string;
+  name: Label;
+  latitude: number;
+  longitude: number;
+  time_zone: string;
+}
+
+export interface Device {
+  device_id: number;
+  device: string;
+  municipality: string;
+  kind: string;
+  agent: string;
+  label: Label;
+  latitude: number;
+  longitude: number;
+  attributes: Record<string, unknown>;
+  state: DeviceState;
+  observed_at: number | null;
+  values: Record<string, Value>;
+}
+
+export interface DeviceCollection {
+  as_of: number;
+  features: {
+    id: number;
+    geometry: { coordinates: [number, number] };
+    properties: Record<string, Value> & { device: string; municipality: string; kind: string; state: DeviceState; observed_at: number | null };
+  }[];
+}
+
+export interface Evidence {
+  values?: (number | null)[];
+  observed_at?: number[];
+  low?: number | null;
+  high?: number | null;
+  expected?: number | null;
+  parameters?: Record<string, unknown>;
+}
+
+export interface Alarm {
+  alarm_id: number;
+  municipality: string;
+  device_id: number | null;
+  device: string | null;
+  kind: string | null;
+  label: Label | null;
+  agent: string | null;
+  condition: string;
+  detector: string;
+  property: string | null;
+  severity: Severity;
+  state: AlarmState;
+  opened_at: number;
+  last_finding_at: number;
+  findings: number;
+  evidence: Evidence | null;
+  acknowledged_at: number | null;
+  acknowledged_by: string | null;
+  cleared_at: number | null;
+  closed_at: number | null;
+  closed_by: string | null;
+  cause: Cause | null;
+  comment: string | null;
+}
+
+export interface AlarmPage {
+  items: Alarm[];
+  next: number | null;
+  counts: Partial<Record<AlarmState, number>>;
+}
+
+export interface Column {
+  value?: Value[];
+  mean?: (number | null)[];
+  min?: (number | null)[];
+  max?: (number | null)[];
+}
+
+export interface Series {
+  device_id: number;
+  kind: string;
+  resolution: "raw" | "minute" | "hour";
+  reports?: "period" | "changes";
+  bucket_s?: number | null;
+  from: number;
+  to: number;
+  gap_after_s: number;
+  observed_at: number[];
+  properties: Record<string, Column>;
+  alarms: Alarm[];
+}
+
+export interface Agent {
+  agent_id: number;
+  agent: string;
+  municipality: string;
+  replay: boolean;
+  state: "ok" | "silent" | "behind" | "never";
+  seen_at: number | null;
+  clock_at: number | null;
+  backlog: number;
+  received: number;
+  committed: number;
+  duplicate: number;
+  out_of_order: number;
+  quarantined: number;
+  lost: number;
+  devices: number;
+}
+
+export interface QuarantineItem {
+  quarantine_id: number;
+  received_at: number;
+  municipality: string | null;
+  agent: string | null;
+  topic: string;
+  seq: number | null;
+  reason: string;
+  detail: string;
+  kind: string | null;
+  device: string | null;
+  observed_at: number | null;
+  content: unknown;
+  observations: number;
+  bytes: number;
+  admit_requested_at: number | null;
+  admit_requested_by: string | null;
+  admitted_at: number | null;
+}
+
+export interface QuarantinePage {
+  items: QuarantineItem[];
+  next: number | null;
+  refused?: { agent_id: number; agent: string; reason: string; observations: number }[];
+}
+
+export interface Status {
+  observations: Record<"committed" | "duplicate" | "out_of_order" | "quarantined" | "lost" | "received", number>;
+  observations_per_s: number | null;
+  latency_p50_ms: number | null;
+  latency_p99_ms: number | null;
+  agents: Partial<Record<Agent["state"], number>>;
+  database: { size_bytes: number | null };
+  workers: { worker: string; started_at: number; seen_at: number; counters: Record<string, unknown> }[];
+}
+
+/** Columns of one kind as the stream carries them: parallel arrays. */
+export type LiveColumns = { device_id: number[]; observed_at: number[] } & Record<string, Value[]>;

@@ -1,0 +1,105 @@
+/**
+ * The map's own quiet ground: paper, the land of each municipality, a graticule, and streets hinted from lamps.
+ * Nothing is fetched; a city that serves tiles can lay them beneath later. Text on the map is HTML or sprites.
+ */
+import type { ExpressionSpecification, StyleSpecification } from "maplibre-gl";
+import type { Palette } from "../theme/palette";
+
+const nothing = { type: "FeatureCollection" as const, features: [] };
+export const CLUSTER_MAX_ZOOM = 13;
+
+const count: ExpressionSpecification = ["get", "point_count"];
+/** 0–24 parts of the ring; what exists at all gets at least two, or one could not see it. */
+const parts = (property: string): ExpressionSpecification => [
+  "case", [">", ["get", property], 0], ["max", 2, ["round", ["/", ["*", 24, ["get", property]], count]]], 0,
+];
+const mixOf = (properties: string[]) => properties.flatMap((p, i) => [...(i ? ["," as const] : []), ["to-string", parts(p)] as ExpressionSpecification]);
+
+export function style(c: Palette): StyleSpecification {
+  const has = (state: string): ExpressionSpecification => ["case", ["==", ["get", "state"], state], 1, 0];
+  return {
+    version: 8,
+    sources: {
+      grid: { type: "geojson", data: nothing },
+      ground: { type: "geojson", data: nothing },
+      streets: { type: "geojson", data: nothing, tolerance: 0.2 },
+      dots: { type: "geojson", data: nothing },
+      attention: { type: "geojson", data: nothing },
+      selected: { type: "geojson", data: nothing },
+      devices: {
+        type: "geojson", data: nothing, cluster: true, clusterRadius: 46, clusterMaxZoom: CLUSTER_MAX_ZOOM, clusterMinPoints: 4, maxzoom: 16,
+        clusterProperties: { critical: ["+", has("critical")], warning: ["+", has("warning")], info: ["+", has("info")], silent: ["+", has("silent")] },
+      },
+    },
+    layers: [
+      { id: "paper", type: "background", paint: { "background-color": c.paper } },
+      { id: "grid", type: "line", source: "grid", paint: { "line-color": c.grid, "line-width": 1 } },
+      { id: "ground", type: "fill", source: "ground", paint: { "fill-color": c.land } },
+      { id: "ground-edge", type: "line", source: "ground", paint: { "line-color": c.landEdge, "line-width": 1.25 } },
+      {
+        id: "street-edge", type: "line", source: "streets", layout: { "line-cap": "round" },
+        paint: { "line-color": c.roadEdge, "line-width": ["interpolate", ["exponential", 1.6], ["zoom"], 10, 1, 14, 6, 18, 44] },
+      },
+      {
+        id: "street", type: "line", source: "streets", layout: { "line-cap": "round" },
+        paint: { "line-color": c.road, "line-width": ["interpolate", ["exponential", 1.6], ["zoom"], 10, 0.4, 14, 4, 18, 40] },
+      },
+      {
+        id: "dots", type: "circle", source: "dots", maxzoom: CLUSTER_MAX_ZOOM + 1,
+        paint: {
+          "circle-radius": ["interpolate", ["linear"], ["zoom"], 9, 1, 14, 2.5],
+          "circle-color": ["case", ["==", ["coalesce", ["feature-state", "lit"], ["get", "lit"]], 1], c.lit, c.faint],
+          "circle-opacity": ["case", ["==", ["coalesce", ["feature-state", "lit"], ["get", "lit"]], 1], 0.95, 0.55],
+        },
+      },
+      {
+        id: "fresh", type: "circle", source: "dots", minzoom: CLUSTER_MAX_ZOOM,
+        paint: { "circle-radius": 15, "circle-color": c.ink, "circle-opacity": ["case", ["boolean", ["feature-state", "fresh"], false], 0.12, 0] },
+      },
+      {
+        id: "halo", type: "circle", source: "attention", filter: ["in", ["get", "state"], ["literal", ["critical", "warning"]]],
+        paint: {
+          "circle-radius": ["interpolate", ["linear"], ["zoom"], 9, 6, 14, 18],
+          "circle-color": ["match", ["get", "state"], "critical", c.critical, c.warning], "circle-opacity": 0.18,
+          "circle-stroke-color": ["match", ["get", "state"], "critical", c.critical, c.warning], "circle-stroke-width": 1, "circle-stroke-opacity": 0.5,
+        },
+      },
+      {
+        id: "selected", type: "circle", source: "selected",
+        paint: { "circle-radius": 17, "circle-color": c.taken, "circle-opacity": 0.14, "circle-stroke-color": c.taken, "circle-stroke-width": 2.5 },
+      },
+      {
+        id: "attention", type: "symbol", source: "attention", maxzoom: CLUSTER_MAX_ZOOM + 1,
+        layout: { "icon-image": ["get", "icon"], "icon-size": ["interpolate", ["linear"], ["zoom"], 9, 0.45, 13, 0.8], "icon-allow-overlap": true, "symbol-sort-key": ["get", "rank"] },
+      },
+      {
+        id: "devices", type: "symbol", source: "devices", filter: ["!", ["has", "point_count"]],
+        layout: {
+          "icon-image": ["get", "icon"], "icon-allow-overlap": true, "icon-ignore-placement": true, "symbol-sort-key": ["get", "rank"],
+          "icon-size": ["interpolate", ["linear"], ["zoom"], 11, 0.55, 14, 0.72, 16.5, 1, 19, 1.35],
+        },
+      },
+      {
+        id: "clusters", type: "symbol", source: "devices", filter: ["has", "point_count"],
+        layout: {
+          "icon-image": ["concat", "cluster|", ["get", "point_count_abbreviated"], "|", ...mixOf(["critical", "warning", "info", "silent"])] as ExpressionSpecification,
+          "icon-allow-overlap": true, "symbol-sort-key": ["get", "point_count"],
+        },
+      },
+    ],
+  };
+}
+
+/** A graticule of twentieths of a degree around the places given. */
+export function graticule(points: [number, number][]): GeoJSON.FeatureCollection {
+  const [x, y] = points[0] ?? [127, 37];
+  const step = 0.05;
+  const features: GeoJSON.Feature[] = [];
+  for (let k = -60; k <= 60; k += 1) {
+    const [lon, lat] = [Math.round(x / step + k) * step, Math.round(y / step + k) * step];
+    for (const line of [[[lon, y - 3], [lon, y + 3]], [[x - 3, lat], [x + 3, lat]]]) {
+      features.push({ type: "Feature", properties: {}, geometry: { type: "LineString", coordinates: line } });
+    }
+  }
+  return { type: "FeatureCollection", features };
+}
