@@ -20,9 +20,7 @@ SYSTEM_PLACES = ("/usr/sbin", "/usr/local/sbin")  # on root's PATH only
 
 def find() -> Path:
     """The binary, from PATH or where systems put what serves."""
-    found = shutil.which(
-        "mosquitto", path=os.pathsep.join([os.environ.get("PATH", ""), *SYSTEM_PLACES])
-    )
+    found = shutil.which("mosquitto", path=os.pathsep.join([os.environ.get("PATH", ""), *SYSTEM_PLACES]))
     if found is None:
         raise BrokerError("cannot find mosquitto: install it with `apt-get install mosquitto`, or use --broker nats")
     return Path(found)

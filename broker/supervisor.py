@@ -67,6 +67,7 @@ class Supervisor:
         self._port = 0
         self._directory = state.directory / broker.NAME
         self._password = ""  # the supervisor's own, new with every configuration, never on disk
+        self._client_id = registry.client_id(SUPERVISOR)
         self._version = ""
         self._stopping = False
         self._hung_up = False
@@ -174,7 +175,7 @@ class Supervisor:
         return sign_in(
             self._host,
             self._port,
-            client_id=SUPERVISOR,
+            client_id=self._client_id,
             username=SUPERVISOR,
             password=self._password,
             timeout_s=timeout_s,

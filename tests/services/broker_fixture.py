@@ -164,6 +164,15 @@ class Connection:
         self.wait(lambda: self.received(payload), f"message {payload[:60]!r}", within_s)
         return next(topic for topic, seen in self.messages if seen == payload)
 
+    def expect_connects(self, count: int, within_s: float = 15.0) -> None:
+        """Wait until the broker has let this client in or turned it away so many times."""
+        self.wait(lambda: len(self.connects) >= count, f"{count} connects", within_s)
+
+    def expect_puback(self, mid: int) -> ReasonCode:
+        """Wait until a publication is done (acknowledged, for QoS 1)."""
+        self.wait(lambda: mid in self.published, f"PUBACK of {mid}")
+        return self.published[mid]
+
     def close(self) -> None:
         self.client.disconnect()
         self.client.loop_stop()

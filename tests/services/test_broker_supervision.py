@@ -35,7 +35,8 @@ def own_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Runni
 
 
 def batch_topic(name: str) -> str:
-    return topics.of_agent(*name.split("."), Channel.BATCH)
+    municipality, agent = name.split(".")
+    return topics.of_agent(municipality, agent, Channel.BATCH)
 
 
 def carries(agent: Connection, name: str, ingest: Connection, qos: int = 0, within_s: float = 20.0) -> None:
@@ -70,9 +71,9 @@ def test_a_killed_broker_comes_back_on_its_port_and_clients_go_on(own_broker: Ru
         for deaths in (1, 2):
             killed = own_broker.broker_pid()
             own_broker.kill_broker()
-            wait_until(lambda killed=killed: own_broker.broker_pid() != killed, "another broker process")
-            agent.wait(lambda deaths=deaths: len(agent.connects) > deaths, "reconnecting")
-            ingest.wait(lambda deaths=deaths: len(ingest.connects) > deaths, "reconnecting")
+            for client in (agent, ingest):
+                client.expect_connects(deaths + 1)
+            assert own_broker.broker_pid() != killed
             carries(agent, ONE, ingest, qos)
         assert own_broker.port == port
     assert errors_of(own_broker).count("broker_died") == 2
