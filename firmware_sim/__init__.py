@@ -1,1 +1,1 @@
-"""Devices that do not exist: fleets, physics, faults with ground truth, recordings, and the source that feeds agents."""
+"""Devices that do not exist: fleets, physics, labelled faults, recordings, and the source that feeds agents."""

@@ -1,4 +1,5 @@
 """A simulated city as streams: fleet, physics and faults put together, block by block, for one agent or all."""
+
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,9 @@ class Faults:
 
 
 class AgentBlocks:
-    """The blocks of one simulated agent; block b holds the observations of [b, b + 1) x BLOCK_MS, none before the start."""
+    """The blocks of one simulated agent; block b holds the observations of [b, b + 1) x BLOCK_MS, none before the
+    start.
+    """
 
     def __init__(self, populations: list[Population], schedule: Faults, start_ms: int, group_ms: int) -> None:
         self.first = start_ms // BLOCK_MS
@@ -100,7 +103,9 @@ class AgentBlocks:
         if len(at):
             for fault in self._at_work(int(at.min()), int(at.max()) + 1):
                 if fault.property is not None and fault.device in self._number_of[i]:
-                    _alter(fault, properties[fault.property], physics, self._number_of[i][fault.device], values, device, at)
+                    _alter(
+                        fault, properties[fault.property], physics, self._number_of[i][fault.device], values, device, at
+                    )
         columns: dict[str, Column] = {"device": self._names[i][device].tolist(), "observed_at": at.tolist()}
         for name, item in properties.items():
             if name in values:
@@ -116,7 +121,7 @@ def _alter(fault: Fault, item: Property, physics: Generic, number: int, values: 
         return
 
     def at_onset() -> float:
-        return float(physics.values(np.array([number]), np.array([fault.onset_at]))[str(fault.property)][0])     # type: ignore[arg-type]
+        return float(physics.values(np.array([number]), np.array([fault.onset_at]))[str(fault.property)][0])
 
     column = values[fault.property].astype(np.float64)
     said = faults.apply(fault, item, column[rows], at[rows], at_onset)
@@ -139,10 +144,14 @@ def _rounded(item: Property, values: np.ndarray) -> Column:
 class City:
     """Every agent of a fleet."""
 
-    def __init__(self, fleet: dict[str, Any], profiles: dict[str, Profile], seed: int, start_ms: int, group_ms: int) -> None:
+    def __init__(
+        self, fleet: dict[str, Any], profiles: dict[str, Profile], seed: int, start_ms: int, group_ms: int
+    ) -> None:
         self.faults = Faults(fleet["devices"], profiles, seed, start_ms)
         zones = {row["code"]: row["time_zone"] for row in fleet["municipalities"]}
-        mine: dict[str, dict[str, list[dict[str, Any]]]] = {f"{row['municipality']}/{row['agent']}": {} for row in fleet["agents"]}
+        mine: dict[str, dict[str, list[dict[str, Any]]]] = {
+            f"{row['municipality']}/{row['agent']}": {} for row in fleet["agents"]
+        }
         for row in fleet["devices"]:
             mine[f"{row['municipality']}/{row['agent']}"].setdefault(row["kind"], []).append(row)
         self.streams: dict[str, Stream] = {}
@@ -158,6 +167,13 @@ class City:
 
 def population_of(profile: Profile, rows: list[dict[str, Any]], seed: int, offset_ms: int) -> Population:
     """The devices of one kind as arrays."""
-    return Population(profile, rows[0]["municipality"], seed, [row["device"] for row in rows],
-                      np.array([row["latitude"] for row in rows], dtype=np.float64), np.array([row["longitude"] for row in rows], dtype=np.float64),
-                      [row.get("attributes") or {} for row in rows], offset_ms)
+    return Population(
+        profile,
+        rows[0]["municipality"],
+        seed,
+        [row["device"] for row in rows],
+        np.array([row["latitude"] for row in rows], dtype=np.float64),
+        np.array([row["longitude"] for row in rows], dtype=np.float64),
+        [row.get("attributes") or {} for row in rows],
+        offset_ms,
+    )

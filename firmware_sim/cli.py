@@ -1,4 +1,5 @@
 """`dure sim`: make fleets, play simulated cities and recordings to agents, and say what was generated."""
+
 import argparse
 import asyncio
 import csv
@@ -59,11 +60,17 @@ def main(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("dure sim", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "dure sim", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    making = commands.add_parser("fleet", help="make the manifest of a city, or of a recording", description="Write a fleet manifest: municipalities, agents, devices. "
-                                 "`dure register` and `dure broker credentials` read it too.")
+    making = commands.add_parser(
+        "fleet",
+        help="make the manifest of a city, or of a recording",
+        description="Write a fleet manifest: municipalities, agents, devices. "
+        "`dure register` and `dure broker credentials` read it too.",
+    )
     making.add_argument("--devices", type=int, default=2000, help="how many devices (default 2000)")
     making.add_argument("--agents", type=int, default=8, help="how many agents they stand behind (default 8)")
     making.add_argument("--seed", type=int, default=1, help="the same seed makes the same city (default 1)")
@@ -72,52 +79,109 @@ def _parser() -> argparse.ArgumentParser:
     making.add_argument("-o", "--output", type=Path, required=True, help="the manifest to write")
     making.set_defaults(command=_fleet)
 
-    serving = commands.add_parser("serve", help="play a city or a recording to agents", description="Serve the source protocol on a unix socket. The clock goes on through restarts "
-                                  "(--state); SIGTERM freezes it, and the process leaves when every agent has had everything; a second SIGTERM leaves at once.")
+    serving = commands.add_parser(
+        "serve",
+        help="play a city or a recording to agents",
+        description="Serve the source protocol on a unix socket. The clock goes on through restarts "
+        "(--state); SIGTERM freezes it, and the process leaves when every agent has had "
+        "everything; a second SIGTERM leaves at once.",
+    )
     serving.add_argument("--fleet", type=Path, help="manifest of the city to play")
     _recording_arguments(serving)
     serving.add_argument("--socket", type=Path, required=True, help="where agents connect")
     serving.add_argument("--state", type=Path, required=True, help="folder of this run: clock, account, labels")
     serving.add_argument("--seed", type=int, default=1, help="of everything the devices do (default 1)")
-    serving.add_argument("--start", type=_time, help="virtual time to begin at, ISO or ms (default: the latest hour before sunset in Goyang at least 24 hours ago)")
+    serving.add_argument(
+        "--start",
+        type=_time,
+        help="virtual time to begin at, ISO or ms (default: the latest hour before sunset in Goyang "
+        "at least 24 hours ago)",
+    )
     serving.add_argument("--speed", type=_speed, default=60.0, help="virtual seconds a second, or max (default 60)")
-    serving.add_argument("--then-realtime", action="store_true", help="go on at 1x when the clock has reached now; without it the run ends there")
-    serving.add_argument("--for-virtual", type=_span, metavar="SPAN", help="end after so much virtual time, such as 24h")
-    serving.add_argument("--shift", choices=("keep", "now"), default="keep", help="recordings: keep their times, or move them by whole days so that they end now (default keep)")
-    serving.add_argument("--finish", action="store_true", help="only hand out what was numbered before the run was stopped, then leave")
+    serving.add_argument(
+        "--then-realtime",
+        action="store_true",
+        help="go on at 1x when the clock has reached now; without it the run ends there",
+    )
+    serving.add_argument(
+        "--for-virtual", type=_span, metavar="SPAN", help="end after so much virtual time, such as 24h"
+    )
+    serving.add_argument(
+        "--shift",
+        choices=("keep", "now"),
+        default="keep",
+        help="recordings: keep their times, or move them by whole days so that they end now (default keep)",
+    )
+    serving.add_argument(
+        "--finish", action="store_true", help="only hand out what was numbered before the run was stopped, then leave"
+    )
     serving.set_defaults(command=_serve)
 
-    stopping = commands.add_parser("stop", help="freeze the clock of a running simulator", description="Freeze the clock: what is due by now is still handed out, then the end.")
+    stopping = commands.add_parser(
+        "stop",
+        help="freeze the clock of a running simulator",
+        description="Freeze the clock: what is due by now is still handed out, then the end.",
+    )
     stopping.add_argument("--state", type=Path, required=True)
     stopping.set_defaults(command=_stop)
 
-    accounting = commands.add_parser("account", help="what was generated, by the simulator's own count", description="Print the account as JSON; it is kept on disk at least once a second.")
+    accounting = commands.add_parser(
+        "account",
+        help="what was generated, by the simulator's own count",
+        description="Print the account as JSON; it is kept on disk at least once a second.",
+    )
     accounting.add_argument("--state", type=Path, required=True)
     accounting.set_defaults(command=_account)
 
-    telling = commands.add_parser("list", help="every observation generated, to compare with the database", description="Generate the observations of a run again, from the seed: "
-                                  "number, municipality, device, kind, observed_at, values.")
+    telling = commands.add_parser(
+        "list",
+        help="every observation generated, to compare with the database",
+        description="Generate the observations of a run again, from the seed: "
+        "number, municipality, device, kind, observed_at, values.",
+    )
     telling.add_argument("--state", type=Path, required=True)
     telling.add_argument("--agent", help="<municipality>/<agent> (default all, one after the other)")
     telling.add_argument("--from", dest="first", type=int, default=1, help="first number (default 1)")
-    telling.add_argument("--to", dest="last", type=int, help="last number (default: what the account says is generated)")
-    telling.add_argument("-o", "--output", default="-", help="FILE.jsonl or FILE.csv, also .gz; - for JSON lines on stdout (default)")
+    telling.add_argument(
+        "--to", dest="last", type=int, help="last number (default: what the account says is generated)"
+    )
+    telling.add_argument(
+        "-o", "--output", default="-", help="FILE.jsonl or FILE.csv, also .gz; - for JSON lines on stdout (default)"
+    )
     telling.set_defaults(command=_list)
 
-    converting = commands.add_parser("convert", help="a recording as JSON lines for the agent's replay driver", description="Write the normalised recording, oldest first, and print its account.")
+    converting = commands.add_parser(
+        "convert",
+        help="a recording as JSON lines for the agent's replay driver",
+        description="Write the normalised recording, oldest first, and print its account.",
+    )
     converting.add_argument("recording", type=Path, metavar="FILE")
     converting.add_argument("--map", required=True)
     converting.add_argument("--agent", help="only this agent's devices, <municipality>/<agent>")
-    converting.add_argument("-o", "--output", required=True, help="FILE.jsonl or FILE.jsonl.gz; with several agents a name that holds {agent}")
+    converting.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        help="FILE.jsonl or FILE.jsonl.gz; with several agents a name that holds {agent}",
+    )
     converting.set_defaults(command=_convert)
 
-    listing_maps = commands.add_parser("maps", help="the maps that are shipped", description="List the shipped maps; docs/guides/recordings.md says how to write one.")
+    listing_maps = commands.add_parser(
+        "maps",
+        help="the maps that are shipped",
+        description="List the shipped maps; docs/guides/recordings.md says how to write one.",
+    )
     listing_maps.set_defaults(command=_maps)
     return parser
 
 
 def _recording_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--recording", type=Path, metavar="FILE", help="a recording instead of a simulated city: .csv, .csv.gz or .parquet")
+    parser.add_argument(
+        "--recording",
+        type=Path,
+        metavar="FILE",
+        help="a recording instead of a simulated city: .csv, .csv.gz or .parquet",
+    )
     parser.add_argument("--map", metavar="MAP", help="name of a shipped map, or a path; goes with --recording")
 
 
@@ -129,7 +193,10 @@ def _fleet(arguments: argparse.Namespace) -> int:
         codes = arguments.municipalities.split(",") if arguments.municipalities else None
         made = fleet.make(arguments.devices, arguments.agents, arguments.seed, codes)
     fleet.save(made, arguments.output)
-    print(f"{arguments.output}: {len(made['devices'])} devices, {len(made['agents'])} agents, {len(made['municipalities'])} municipalities")
+    print(
+        f"{arguments.output}: {len(made['devices'])} devices, {len(made['agents'])} agents, "
+        f"{len(made['municipalities'])} municipalities"
+    )
     return 0
 
 
@@ -152,23 +219,48 @@ def _serve(arguments: argparse.Namespace) -> int:
         found, map_file = _recorded(arguments, profiles)
         manifest = places.fleet_of(found, arguments.recording)
         before = (arguments.state / "run.json").exists()
-        shift_ms = runs.read(arguments.state).shift_ms if before else shift_to_now(found, now_ms) if arguments.shift == "now" else 0
+        shift_ms = (
+            runs.read(arguments.state).shift_ms
+            if before
+            else shift_to_now(found, now_ms)
+            if arguments.shift == "now"
+            else 0
+        )
         first_ms, last_ms = (at + shift_ms for at in found.span_ms())
-        wanted = Run(seed=0, start_ms=first_ms // 60_000 * 60_000, speed=None, then_realtime=True, limit_ms=last_ms + 2 * RECORDING_GROUP_MS, first_wall_ms=now_ms,
-                     group_ms=RECORDING_GROUP_MS, fleet_sha256=runs.digest_of(manifest), recording=str(arguments.recording.resolve()), map=map_file, shift_ms=shift_ms)
+        wanted = Run(
+            seed=0,
+            start_ms=first_ms // 60_000 * 60_000,
+            speed=None,
+            then_realtime=True,
+            limit_ms=last_ms + 2 * RECORDING_GROUP_MS,
+            first_wall_ms=now_ms,
+            group_ms=RECORDING_GROUP_MS,
+            fleet_sha256=runs.digest_of(manifest),
+            recording=str(arguments.recording.resolve()),
+            map=map_file,
+            shift_ms=shift_ms,
+        )
         given -= {"seed"}
     else:
         manifest = fleet.read(arguments.fleet, profiles)
         start_ms = clock.default_start_ms(now_ms) if arguments.start is None else arguments.start
-        wanted = Run(seed=arguments.seed, start_ms=start_ms, speed=None, then_realtime=arguments.then_realtime, limit_ms=None, first_wall_ms=now_ms,
-                     group_ms=clock.group_ms_for(arguments.speed), fleet_sha256=runs.digest_of(manifest))
+        wanted = Run(
+            seed=arguments.seed,
+            start_ms=start_ms,
+            speed=None,
+            then_realtime=arguments.then_realtime,
+            limit_ms=None,
+            first_wall_ms=now_ms,
+            group_ms=clock.group_ms_for(arguments.speed),
+            fleet_sha256=runs.digest_of(manifest),
+        )
         given |= {"then_realtime"} | ({"start_ms"} if arguments.start is not None else set())
     wanted.speed = None if math.isinf(arguments.speed) else arguments.speed
     if arguments.for_virtual:
         wanted.limit_ms = min(wanted.start_ms + arguments.for_virtual, wanted.limit_ms or sys.maxsize)
     run = runs.begin(arguments.state, wanted, manifest, given)
     if run.frozen_at_ms is not None and not arguments.finish:
-        run.frozen_at_ms = None         # a run that was stopped goes on
+        run.frozen_at_ms = None  # a run that was stopped goes on
         runs.save(arguments.state, run)
     played = Played(run, arguments.state, profiles, manifest)
     from firmware_sim import serve
@@ -207,7 +299,16 @@ def _list(arguments: argparse.Namespace) -> int:
             last = account["agents"][agent]["generated"] if arguments.last is None else arguments.last
             for row in listing.rows(played.streams[agent], agent.split("/")[0], arguments.first, last):
                 if name.endswith(".csv"):
-                    table.writerow([row["number"], row["municipality"], row["device"], row["kind"], row["observed_at"], json.dumps(row["values"])])
+                    table.writerow(
+                        [
+                            row["number"],
+                            row["municipality"],
+                            row["device"],
+                            row["kind"],
+                            row["observed_at"],
+                            json.dumps(row["values"]),
+                        ]
+                    )
                 else:
                     out.write(msgspec.json.encode(row).decode() + "\n")
     return 0
@@ -220,13 +321,23 @@ def _convert(arguments: argparse.Namespace) -> int:
     if arguments.agent and arguments.agent not in of_agent:
         raise TableError(f"cannot convert for agent {arguments.agent!r}: the recording has {', '.join(of_agent)}")
     if len(agents) > 1 and "{agent}" not in arguments.output:
-        raise TableError(f"cannot write {len(agents)} agents into {arguments.output!r}: give --agent, or a name that holds {{agent}}; agents are {', '.join(agents)}")
+        raise TableError(
+            f"cannot write {len(agents)} agents into {arguments.output!r}: give --agent, or a name that holds "
+            f"{{agent}}; agents are {', '.join(agents)}"
+        )
     for agent in agents:
-        rows = sorted((at, number, device.name, values) for number, device in enumerate(of_agent[agent]) for at, values in device.observations.items())
+        rows = sorted(
+            (at, number, device.name, values)
+            for number, device in enumerate(of_agent[agent])
+            for at, values in device.observations.items()
+        )
         target = arguments.output.replace("{agent}", agent.replace("/", "."))
         with _output(target) as out:
             for at, _, name, values in rows:
-                out.write(msgspec.json.encode({"kind": found.map.kind, "device": name, "observed_at": at} | values).decode() + "\n")
+                out.write(
+                    msgspec.json.encode({"kind": found.map.kind, "device": name, "observed_at": at} | values).decode()
+                    + "\n"
+                )
         print(f"{target}: {len(rows)} observations of {len(of_agent[agent])} devices", file=sys.stderr)
     print(msgspec.json.encode(found.account).decode())
     return 0
@@ -236,7 +347,10 @@ def _maps(arguments: argparse.Namespace) -> int:
     profiles = contract.load()
     for name in recording_map.shipped_names():
         found = recording_map.read(recording_map.find(name), profiles)
-        print(f"{name}\n  {found.title}: {found.kind}, {found.layout}\n  source: {found.source}\n  licence: {found.licence}")
+        print(
+            f"{name}\n  {found.title}: {found.kind}, {found.layout}\n  source: {found.source}\n  "
+            f"licence: {found.licence}"
+        )
     return 0
 
 
@@ -246,10 +360,10 @@ def _output(name: str) -> Iterator[IO[str]]:
     if name == "-":
         yield sys.stdout
     elif name.endswith(".gz"):
-        with gzip.open(name, "wb") as packed, io.TextIOWrapper(packed, encoding="utf-8", newline="") as out:      # type: ignore[arg-type]
+        with gzip.open(name, "wb") as packed, io.TextIOWrapper(packed, encoding="utf-8", newline="") as out:
             yield out
     else:
-        with open(name, "w", encoding="utf-8", newline="") as out:
+        with Path(name).open("w", encoding="utf-8", newline="") as out:
             yield out
 
 
@@ -259,6 +373,7 @@ def _checked(read: Callable[[str], Any]) -> Callable[[str], Any]:
             return read(text)
         except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
+
     return argument
 
 

@@ -1,8 +1,9 @@
 """The virtual clock: what time the simulated devices live in, as a pure function of the wall clock.
 
-clock = min(start + speed x elapsed since the first start, wall clock, limit); it never passes the wall clock, because an
-observation from the future is refused. Where it ends (a limit, or now when the run doesn't go on at 1x) it stays.
+clock = min(start + speed x elapsed since the first start, wall clock, limit); it never passes the wall clock, because
+an observation from the future is refused. Where it ends (a limit, or now when the run doesn't go on at 1x) it stays.
 """
+
 import math
 import re
 from datetime import UTC, datetime
@@ -17,8 +18,8 @@ HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 
 class Clock(msgspec.Struct, frozen=True):
     start_ms: int
-    speed: float                # math.inf: as fast as readers read
-    first_wall_ms: int          # wall clock at the first start of the run
+    speed: float  # math.inf: as fast as readers read
+    first_wall_ms: int  # wall clock at the first start of the run
     then_realtime: bool = True
     limit_ms: int | None = None
 
@@ -55,7 +56,9 @@ def default_start_ms(now_ms: int) -> int:
 
 
 def group_ms_for(speed: float) -> int:
-    """Length of the groups in which observations are numbered: about a line every 17 ms of wall time while playing, at most 10 s."""
+    """Length of the groups in which observations are numbered: about a line every 17 ms of wall time while playing,
+    at most 10 s.
+    """
     for group_ms in (1_000, 2_000, 5_000):
         if speed * 1000 / 60 <= group_ms:
             return group_ms

@@ -1,9 +1,11 @@
 """Faults of devices, with their ground truth: what is wrong, where, from when to when, how badly.
 
-A schedule is a pure function of (seed, fleet, profiles, start): an opening set, one each of the faults that the shipped detectors
-name, then a handful in every 24 hours. Labels are written from the same `Fault`s that alter the stream. How a fault alters the
-values is `apply`; which reports a silence swallows is `silenced`. Detectors are not consulted, only their limits in the profile.
+A schedule is a pure function of (seed, fleet, profiles, start): an opening set, one each of the faults that the
+shipped detectors name, then a handful in every 24 hours. Labels are written from the same `Fault`s that alter the
+stream. How a fault alters the values is `apply`; which reports a silence swallows is `silenced`. Detectors are not
+consulted, only their limits in the profile.
 """
+
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
@@ -19,12 +21,21 @@ SHAPES: tuple[Shape, ...] = ("spike", "stuck", "out_of_range", "silent", "offset
 OPENING: tuple[Shape, ...] = ("stuck", "out_of_range", "silent", "spike")
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
 FAULTS_A_DAY = 12
-# Standard deviation of what a healthy device's value does in a few minutes, where the physics makes it; else 1 % of the normal range.
-RESIDUAL = {"voltage": 0.9, "temperature": 0.4, "filling_level": 0.01, "power_consumption": 1.0, "available_spot_number": 4.0}
+# Standard deviation of what a healthy device's value does in a few minutes, where the physics makes it; elsewhere
+# 1 % of the normal range stands for it.
+RESIDUAL = {
+    "voltage": 0.9,
+    "temperature": 0.4,
+    "filling_level": 0.01,
+    "power_consumption": 1.0,
+    "available_spot_number": 4.0,
+}
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """One label. severity: sd of the healthy residual (spike, offset, drift at its end, noise), report periods (stuck, silent), share of the range beyond its limit (out_of_range)."""
+    """One label. severity: sd of the healthy residual (spike, offset, drift at its end, noise), report periods
+    (stuck, silent), share of the range beyond its limit (out_of_range).
+    """
 
     municipality: str
     device: str
@@ -35,21 +46,33 @@ class Fault(msgspec.Struct, frozen=True):
     severity: float
 
 
-def schedule(devices: list[dict[str, Any]], profiles: dict[str, Profile], seed: int, start_ms: int, days: int = 1) -> list[Fault]:
-    """Faults that begin in the first `days` x 24 h after start_ms, in order of onset; no device has two of them within a day."""
+def schedule(
+    devices: list[dict[str, Any]], profiles: dict[str, Profile], seed: int, start_ms: int, days: int = 1
+) -> list[Fault]:
+    """Faults that begin in the first `days` x 24 h after start_ms, in order of onset; no device has two of them
+    within a day.
+    """
     places = _places(devices, profiles)
     found: list[Fault] = []
     for day in range(days):
         random = np.random.Generator(np.random.PCG64(key_of(seed, "faults", start_ms, day)))
-        used: set[tuple[str, str]] = {(fault.municipality, fault.device) for fault in found if fault.onset_at >= start_ms + (day - 1) * DAY_MS}
+        used: set[tuple[str, str]] = {
+            (fault.municipality, fault.device) for fault in found if fault.onset_at >= start_ms + (day - 1) * DAY_MS
+        }
         opening = OPENING if day == 0 else ()
-        for number, shape in enumerate((*opening, *(SHAPES[i] for i in random.permutation(np.arange(FAULTS_A_DAY) % len(SHAPES))))):
+        for number, shape in enumerate(
+            (*opening, *(SHAPES[i] for i in random.permutation(np.arange(FAULTS_A_DAY) % len(SHAPES))))
+        ):
             if number < len(opening):
                 # The spike waits until the profile's own detector has seen its warm-up.
                 onset = start_ms + (4 + 3 * number) * MINUTE_MS
             else:
                 onset = start_ms + day * DAY_MS + int(random.uniform(0.04, 0.97) * DAY_MS)
-            seen = [place for place in places[shape] if (place[0], place[1]) not in used and (number >= len(opening) or place[4])]
+            seen = [
+                place
+                for place in places[shape]
+                if (place[0], place[1]) not in used and (number >= len(opening) or place[4])
+            ]
             if not seen:
                 continue
             fault = _fault(shape, seen[int(random.integers(len(seen)))], profiles, onset, start_ms, random)
@@ -58,7 +81,7 @@ def schedule(devices: list[dict[str, Any]], profiles: dict[str, Profile], seed: 
     return sorted(found, key=lambda fault: (fault.onset_at, fault.municipality, fault.device))
 
 
-Place = tuple[str, str, str, str | None, bool]      # municipality, device, kind, property, quick: seen within minutes
+Place = tuple[str, str, str, str | None, bool]  # municipality, device, kind, property, quick: seen within minutes
 
 
 def _places(devices: list[dict[str, Any]], profiles: dict[str, Profile]) -> dict[Shape, list[Place]]:
@@ -82,7 +105,7 @@ def _places(devices: list[dict[str, Any]], profiles: dict[str, Profile]) -> dict
                 places["spike"].append(place)
             if detectors.spike is not None and item.type == "number":
                 for shape in ("offset", "drift", "noise"):
-                    places[shape].append(place)     # type: ignore[index]
+                    places[shape].append(place)
     return places
 
 
@@ -102,7 +125,9 @@ def _spike_height(item: Property) -> float | None:
     return height if height < 0.6 * (high - low) else None
 
 
-def _fault(shape: Shape, place: Place, profiles: dict[str, Profile], onset: int, start_ms: int, random: np.random.Generator) -> Fault:
+def _fault(
+    shape: Shape, place: Place, profiles: dict[str, Profile], onset: int, start_ms: int, random: np.random.Generator
+) -> Fault:
     municipality, device, kind, name, _ = place
     profile = profiles[kind]
     period_ms = profile.report_period_s * 1000
@@ -122,8 +147,24 @@ def _fault(shape: Shape, place: Place, profiles: dict[str, Profile], onset: int,
         onset = max(onset, earliest)
         return Fault(municipality, device, name, shape, onset, onset + period_ms, round(height / residual(item), 2))
     if shape == "out_of_range":
-        return Fault(municipality, device, name, shape, onset, onset + int(random.integers(8, 40)) * period_ms, round(float(random.uniform(0.05, 0.3)), 3))
-    return Fault(municipality, device, name, shape, onset, onset + int(random.integers(60, 240)) * period_ms, round(float(random.uniform(4, 12)), 2))
+        return Fault(
+            municipality,
+            device,
+            name,
+            shape,
+            onset,
+            onset + int(random.integers(8, 40)) * period_ms,
+            round(float(random.uniform(0.05, 0.3)), 3),
+        )
+    return Fault(
+        municipality,
+        device,
+        name,
+        shape,
+        onset,
+        onset + int(random.integers(60, 240)) * period_ms,
+        round(float(random.uniform(4, 12)), 2),
+    )
 
 
 def silenced(faults: Iterable[Fault], number_of: dict[str, int], device: I8, at_ms: I8) -> np.ndarray:

@@ -1,10 +1,11 @@
-"""Fleets: which municipalities, agents and devices there are. Makes a plausible city, and reads and writes the manifest.
+"""Fleets: which municipalities, agents and devices there are. Makes, reads and writes manifests.
 
-The manifest is what `dure register` and `dure broker credentials` read too. Everything in it follows from the arguments and the seed.
+A manifest is what `dure register` and `dure broker credentials` read too. Everything in it follows from the
+arguments and the seed.
 """
+
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +36,31 @@ def make(devices: int, agents: int, seed: int, municipalities: list[str] | None 
         if code not in TOWNS:
             raise FleetError(f"cannot lay out municipality {code!r}: known are {', '.join(TOWNS)}")
     if not 1 <= agents <= devices:
-        raise FleetError(f"cannot make a fleet of {devices} devices behind {agents} agents: needs at least one device an agent")
+        raise FleetError(
+            f"cannot make a fleet of {devices} devices behind {agents} agents: needs at least one device an agent"
+        )
     towns = [TOWNS[code] for code in codes][:agents]
     fleet: Fleet = {"municipalities": [], "agents": [], "devices": []}
     kinds = dict(zip(MIX, _shares(devices, list(MIX.values())), strict=True))
-    of_town = [dict(zip(MIX, counts, strict=True)) for counts in zip(*(_shares(kinds[kind], [town.share for town in towns]) for kind in MIX), strict=True)]
-    wanted_agents = [1 + extra for extra in _shares(agents - len(towns), [max(0.0, town.share * agents - 1) for town in towns])]
+    of_town = [
+        dict(zip(MIX, counts, strict=True))
+        for counts in zip(*(_shares(kinds[kind], [town.share for town in towns]) for kind in MIX), strict=True)
+    ]
+    wanted_agents = [
+        1 + extra for extra in _shares(agents - len(towns), [max(0.0, town.share * agents - 1) for town in towns])
+    ]
     serial = dict.fromkeys(MIX, 0)
     agent_number = 0
     for town, counts, boxes in zip(towns, of_town, wanted_agents, strict=True):
-        fleet["municipalities"].append({"code": town.code, "name": {"ko": town.ko, "en": town.en}, "latitude": town.latitude, "longitude": town.longitude,
-                                        "time_zone": town.time_zone})
+        fleet["municipalities"].append(
+            {
+                "code": town.code,
+                "name": {"ko": town.ko, "en": town.en},
+                "latitude": town.latitude,
+                "longitude": town.longitude,
+                "time_zone": town.time_zone,
+            }
+        )
         rows = _town(town, counts, seed, serial)
         boxes = max(1, min(boxes, len(rows)))
         names = []
@@ -61,40 +76,70 @@ def make(devices: int, agents: int, seed: int, municipalities: list[str] | None 
 
 def _town(town: Town, counts: dict[str, int], seed: int, serial: dict[str, int]) -> list[dict[str, Any]]:
     """Devices of a town, neighbours next to each other."""
-    per_district = {kind: _shares(count, [district.share for district in town.districts]) for kind, count in counts.items()}
+    per_district = {
+        kind: _shares(count, [district.share for district in town.districts]) for kind, count in counts.items()
+    }
     found: list[dict[str, Any]] = []
     for number, district in enumerate(town.districts):
         random = np.random.Generator(np.random.PCG64(key_of(seed, town.code, district.en)))
         wanted = {kind: per_district[kind][number] for kind in counts}
         lines = streets.lay(town, district, max(wanted["streetlight"], 14), random)
-        placed: list[tuple[str, Site]] = [("streetlight", site) for site in streets.lamps(lines, wanted["streetlight"], random)]
+        placed: list[tuple[str, Site]] = [
+            ("streetlight", site) for site in streets.lamps(lines, wanted["streetlight"], random)
+        ]
         placed += [("waste_container", site) for site in streets.bins(lines, wanted["waste_container"])]
         placed += [("parking_spot", site) for site in streets.bays(district, lines, wanted["parking_spot"])]
         placed += [("off_street_parking", site) for site in streets.garages(district, wanted["off_street_parking"])]
         rows = []
         for i, (kind, site) in enumerate(placed):
             serial[kind] += 1
-            rows.append((site.at[0], _device(town, district, kind, site, serial[kind], f"c-{town.code[:3]}{number}{i // LAMPS_A_CIRCUIT:02d}", random)))
+            rows.append(
+                (
+                    site.at[0],
+                    _device(
+                        town,
+                        district,
+                        kind,
+                        site,
+                        serial[kind],
+                        f"c-{town.code[:3]}{number}{i // LAMPS_A_CIRCUIT:02d}",
+                        random,
+                    ),
+                )
+            )
         rows.sort(key=lambda row: row[0])
         found += [row for _, row in rows]
     return found
 
 
-def _device(town: Town, district: District, kind: str, site: Site, number: int, circuit: str, random: np.random.Generator) -> dict[str, Any]:
+def _device(
+    town: Town, district: District, kind: str, site: Site, number: int, circuit: str, random: np.random.Generator
+) -> dict[str, Any]:
     latitude, longitude = streets.to_degrees(district, site.at)
     attributes: dict[str, Any] = {"district": district.en}
     if kind == "streetlight":
         attributes |= {"circuit": circuit, "power_rating": int(random.choice(RATINGS_W, p=(0.2, 0.35, 0.3, 0.15)))}
     elif kind == "waste_container":
-        attributes |= {"volume_l": int(random.choice((120, 240, 360))), "stored_waste_kind": str(random.choice(("mixed", "paper", "plastic"), p=(0.6, 0.2, 0.2)))}
+        attributes |= {
+            "volume_l": int(random.choice((120, 240, 360))),
+            "stored_waste_kind": str(random.choice(("mixed", "paper", "plastic"), p=(0.6, 0.2, 0.2))),
+        }
     elif kind == "off_street_parking":
         attributes |= {"total_spot_number": int(random.integers(12, 80)) * 10}
     elif not site.street:
         attributes |= {"category": "off_street"}
     else:
         attributes |= {"category": "on_street"}
-    return {"municipality": town.code, "device": f"{PREFIX[kind]}-{number:05d}", "kind": kind, "agent": "", "latitude": latitude, "longitude": longitude,
-            "label": {"ko": site.ko, "en": site.en}, "attributes": attributes}
+    return {
+        "municipality": town.code,
+        "device": f"{PREFIX[kind]}-{number:05d}",
+        "kind": kind,
+        "agent": "",
+        "latitude": latitude,
+        "longitude": longitude,
+        "label": {"ko": site.ko, "en": site.en},
+        "attributes": attributes,
+    }
 
 
 def _shares(total: int, weights: list[float]) -> list[int]:
@@ -104,7 +149,7 @@ def _shares(total: int, weights: list[float]) -> list[int]:
         weights, whole = [1.0] * len(weights), float(len(weights))
     exact = [total * weight / whole for weight in weights]
     found = [math.floor(x) for x in exact]
-    for i in sorted(range(len(exact)), key=lambda i: found[i] - exact[i])[:total - sum(found)]:
+    for i in sorted(range(len(exact)), key=lambda i: found[i] - exact[i])[: total - sum(found)]:
         found[i] += 1
     return found
 
@@ -114,7 +159,7 @@ def save(fleet: Fleet, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(file.name + ".part")
     part.write_text(text_of(fleet), encoding="utf-8")
-    os.replace(part, file)
+    part.replace(file)
 
 
 def text_of(fleet: Fleet) -> str:
@@ -134,7 +179,11 @@ def read(file: Path, profiles: dict[str, Profile]) -> Fleet:
         raise FleetError(f"{file}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise FleetError(f"{file}: not JSON: {error}") from error
-    for name, keys in (("municipalities", ("code", "time_zone")), ("agents", ("municipality", "agent")), ("devices", ("municipality", "device", "kind", "agent", "latitude", "longitude"))):
+    for name, keys in (
+        ("municipalities", ("code", "time_zone")),
+        ("agents", ("municipality", "agent")),
+        ("devices", ("municipality", "device", "kind", "agent", "latitude", "longitude")),
+    ):
         rows = fleet.get(name) if isinstance(fleet, dict) else None
         if not isinstance(rows, list) or not rows:
             raise FleetError(f"{file}: {name} = {rows!r}: needs a list with at least one entry")
@@ -147,7 +196,9 @@ def read(file: Path, profiles: dict[str, Profile]) -> Fleet:
     seen = set()
     for number, row in enumerate(fleet["agents"]):
         if row["municipality"] not in codes:
-            raise FleetError(f"{file}: agents[{number}].municipality = {row['municipality']!r}: not among the municipalities")
+            raise FleetError(
+                f"{file}: agents[{number}].municipality = {row['municipality']!r}: not among the municipalities"
+            )
     for number, row in enumerate(fleet["devices"]):
         where = f"{file}: devices[{number}]"
         if not topics.is_device(row["device"]):
@@ -159,4 +210,4 @@ def read(file: Path, profiles: dict[str, Profile]) -> Fleet:
         if (row["municipality"], row["device"]) in seen:
             raise FleetError(f"{where}.device = {row['device']!r}: twice in {row['municipality']}")
         seen.add((row["municipality"], row["device"]))
-    return fleet    # type: ignore[no-any-return]
+    return fleet  # type: ignore[no-any-return]

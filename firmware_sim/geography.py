@@ -1,10 +1,13 @@
 """The towns that fleets are laid out in: real places and street names; the streets' lines are drawn by `streets`."""
+
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class District:
-    """A built-up part of a town: its centre, how its streets lie (degrees clockwise from north), its share of the town's devices."""
+    """A built-up part of a town: its centre, how its streets lie (degrees clockwise from north), its share of the
+    town's devices.
+    """
 
     ko: str
     en: str
@@ -23,29 +26,100 @@ class Town:
     en: str
     latitude: float
     longitude: float
-    share: float                            # of the fleet's devices
+    share: float  # of the fleet's devices
     districts: tuple[District, ...]
-    streets: tuple[tuple[str, str], ...]    # main streets, (Korean, romanised)
+    streets: tuple[tuple[str, str], ...]  # main streets, (Korean, romanised)
     time_zone: str = "Asia/Seoul"
 
 
-TOWNS: dict[str, Town] = {town.code: town for town in (
-    Town("41280", "고양시", "Goyang-si", 37.6583, 126.8320, 0.5, (
-        District("정발산", "Jeongbalsan", 37.6597, 126.7735, 42, 0.17), District("마두", "Madu", 37.6521, 126.7796, 42, 0.13),
-        District("백석", "Baekseok", 37.6431, 126.7880, 42, 0.12), District("주엽", "Juyeop", 37.6702, 126.7613, 42, 0.14),
-        District("대화", "Daehwa", 37.6762, 126.7476, 42, 0.1), District("화정", "Hwajeong", 37.6346, 126.8327, 8, 0.14),
-        District("행신", "Haengsin", 37.6170, 126.8350, 20, 0.08), District("원당", "Wondang", 37.6560, 126.8415, 65, 0.06),
-        District("삼송", "Samsong", 37.6531, 126.8955, 30, 0.06)),
-        (("중앙로", "Jungang-ro"), ("호수로", "Hosu-ro"), ("일산로", "Ilsan-ro"), ("강송로", "Gangsong-ro"), ("정발산로", "Jeongbalsan-ro"), ("백마로", "Baengma-ro"),
-         ("무궁화로", "Mugunghwa-ro"), ("대화로", "Daehwa-ro"), ("화신로", "Hwasin-ro"), ("고양대로", "Goyang-daero"), ("권율대로", "Gwonyul-daero"), ("충장로", "Chungjang-ro"))),
-    Town("41480", "파주시", "Paju-si", 37.7599, 126.7799, 0.27, (
-        District("야당", "Yadang", 37.7126, 126.7610, 28, 0.22), District("운정", "Unjeong", 37.7230, 126.7470, 28, 0.26),
-        District("교하", "Gyoha", 37.7255, 126.7280, 55, 0.12), District("금촌", "Geumchon", 37.7580, 126.7760, 15, 0.26), District("문산", "Munsan", 37.8560, 126.7880, 5, 0.14)),
-        (("경의로", "Gyeongui-ro"), ("와석순환로", "Waseoksunhwan-ro"), ("가람로", "Garam-ro"), ("미래로", "Mirae-ro"), ("금릉역로", "Geumneungyeok-ro"), ("새꽃로", "Saekkot-ro"),
-         ("문산로", "Munsan-ro"), ("교하로", "Gyoha-ro"), ("책향기로", "Chaekhyanggi-ro"), ("한빛로", "Hanbit-ro"))),
-    Town("41570", "김포시", "Gimpo-si", 37.6152, 126.7156, 0.23, (
-        District("사우", "Sau", 37.6180, 126.7180, 50, 0.22), District("풍무", "Pungmu", 37.6100, 126.7300, 35, 0.15), District("장기", "Janggi", 37.6437, 126.6690, 62, 0.24),
-        District("구래", "Gurae", 37.6450, 126.6290, 18, 0.22), District("운양", "Unyang", 37.6530, 126.6840, 70, 0.17)),
-        (("김포대로", "Gimpo-daero"), ("사우중로", "Saujung-ro"), ("돌문로", "Dolmun-ro"), ("김포한강로", "Gimpohangang-ro"), ("태장로", "Taejang-ro"), ("풍무로", "Pungmu-ro"),
-         ("김포한강4로", "Gimpohangang 4-ro"), ("걸포로", "Geolpo-ro"), ("양도로", "Yangdo-ro"))),
-)}
+TOWNS: dict[str, Town] = {
+    town.code: town
+    for town in (
+        Town(
+            "41280",
+            "고양시",
+            "Goyang-si",
+            37.6583,
+            126.8320,
+            0.5,
+            (
+                District("정발산", "Jeongbalsan", 37.6597, 126.7735, 42, 0.17),
+                District("마두", "Madu", 37.6521, 126.7796, 42, 0.13),
+                District("백석", "Baekseok", 37.6431, 126.7880, 42, 0.12),
+                District("주엽", "Juyeop", 37.6702, 126.7613, 42, 0.14),
+                District("대화", "Daehwa", 37.6762, 126.7476, 42, 0.1),
+                District("화정", "Hwajeong", 37.6346, 126.8327, 8, 0.14),
+                District("행신", "Haengsin", 37.6170, 126.8350, 20, 0.08),
+                District("원당", "Wondang", 37.6560, 126.8415, 65, 0.06),
+                District("삼송", "Samsong", 37.6531, 126.8955, 30, 0.06),
+            ),
+            (
+                ("중앙로", "Jungang-ro"),
+                ("호수로", "Hosu-ro"),
+                ("일산로", "Ilsan-ro"),
+                ("강송로", "Gangsong-ro"),
+                ("정발산로", "Jeongbalsan-ro"),
+                ("백마로", "Baengma-ro"),
+                ("무궁화로", "Mugunghwa-ro"),
+                ("대화로", "Daehwa-ro"),
+                ("화신로", "Hwasin-ro"),
+                ("고양대로", "Goyang-daero"),
+                ("권율대로", "Gwonyul-daero"),
+                ("충장로", "Chungjang-ro"),
+            ),
+        ),
+        Town(
+            "41480",
+            "파주시",
+            "Paju-si",
+            37.7599,
+            126.7799,
+            0.27,
+            (
+                District("야당", "Yadang", 37.7126, 126.7610, 28, 0.22),
+                District("운정", "Unjeong", 37.7230, 126.7470, 28, 0.26),
+                District("교하", "Gyoha", 37.7255, 126.7280, 55, 0.12),
+                District("금촌", "Geumchon", 37.7580, 126.7760, 15, 0.26),
+                District("문산", "Munsan", 37.8560, 126.7880, 5, 0.14),
+            ),
+            (
+                ("경의로", "Gyeongui-ro"),
+                ("와석순환로", "Waseoksunhwan-ro"),
+                ("가람로", "Garam-ro"),
+                ("미래로", "Mirae-ro"),
+                ("금릉역로", "Geumneungyeok-ro"),
+                ("새꽃로", "Saekkot-ro"),
+                ("문산로", "Munsan-ro"),
+                ("교하로", "Gyoha-ro"),
+                ("책향기로", "Chaekhyanggi-ro"),
+                ("한빛로", "Hanbit-ro"),
+            ),
+        ),
+        Town(
+            "41570",
+            "김포시",
+            "Gimpo-si",
+            37.6152,
+            126.7156,
+            0.23,
+            (
+                District("사우", "Sau", 37.6180, 126.7180, 50, 0.22),
+                District("풍무", "Pungmu", 37.6100, 126.7300, 35, 0.15),
+                District("장기", "Janggi", 37.6437, 126.6690, 62, 0.24),
+                District("구래", "Gurae", 37.6450, 126.6290, 18, 0.22),
+                District("운양", "Unyang", 37.6530, 126.6840, 70, 0.17),
+            ),
+            (
+                ("김포대로", "Gimpo-daero"),
+                ("사우중로", "Saujung-ro"),
+                ("돌문로", "Dolmun-ro"),
+                ("김포한강로", "Gimpohangang-ro"),
+                ("태장로", "Taejang-ro"),
+                ("풍무로", "Pungmu-ro"),
+                ("김포한강4로", "Gimpohangang 4-ro"),
+                ("걸포로", "Geolpo-ro"),
+                ("양도로", "Yangdo-ro"),
+            ),
+        ),
+    )
+}

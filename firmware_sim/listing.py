@@ -1,4 +1,5 @@
 """What a run generated, after the fact: its account from disk, and its observations again from the seed."""
+
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,4 +45,11 @@ def rows(stream: Stream, municipality: str, first: int, last: int) -> Iterator[d
                 if number > last:
                     return
                 values = {name: columns[name][i] for name in names if columns[name][i] is not None}
-                yield {"number": number, "municipality": municipality, "device": device, "kind": kind, "observed_at": at, "values": values}
+                yield {
+                    "number": number,
+                    "municipality": municipality,
+                    "device": device,
+                    "kind": kind,
+                    "observed_at": at,
+                    "values": values,
+                }

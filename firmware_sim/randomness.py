@@ -1,9 +1,11 @@
 """Counter-based randomness: the value at (seed, device, time) is computed, never drawn in sequence.
 
-Every function is a pure function of unsigned 64-bit keys and counters, so any instant can be generated without its past and
-two processes agree on it. Normals are bounded (Irwin-Hall of four, +-3.46 sd): a fault-free device never leaves its range by luck.
-Source of the mixing function: Steele, Lea, Flood (2014), "Fast splittable pseudorandom number generators" (splitmix64).
+Every function is a pure function of unsigned 64-bit keys and counters, so any instant can be generated without its
+past and two processes agree on it. Normals are bounded (Irwin-Hall of four, +-3.46 sd): a fault-free device never
+leaves its range by luck. Source of the mixing function: Steele, Lea, Flood (2014), "Fast splittable pseudorandom
+number generators" (splitmix64).
 """
+
 import hashlib
 
 import numpy as np
@@ -46,8 +48,14 @@ def uniform(keys: U8, stream: int, counter: I8 | int = 0) -> F8:
 def normal(keys: U8, stream: int, counter: I8 | int = 0) -> F8:
     """Nearly normal, mean 0, sd 1, never beyond 3.47."""
     word = bits(keys, stream, counter)
-    total = (word & _LOW_16) + ((word >> np.uint64(16)) & _LOW_16) + ((word >> np.uint64(32)) & _LOW_16) + (word >> np.uint64(48))
-    return (total.astype(np.float64) - 2 * 65535) * (1 / 37837.2)
+    total = (
+        (word & _LOW_16)
+        + ((word >> np.uint64(16)) & _LOW_16)
+        + ((word >> np.uint64(32)) & _LOW_16)
+        + (word >> np.uint64(48))
+    )
+    found: F8 = (total.astype(np.float64) - 2 * 65535) * (1 / 37837.2)
+    return found
 
 
 def exponential(keys: U8, stream: int, counter: I8 | int = 0) -> F8:

@@ -5,10 +5,10 @@ fleet.json  a copy of the manifest that is played
 labels.json ground truth of the faults so far and of the 24 hours at work
 account.json what is numbered up to the clock and what was handed over; replaced whole, at least once a second
 """
+
 import fcntl
 import hashlib
 import math
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ class Run(msgspec.Struct):
 
     seed: int
     start_ms: int
-    speed: float | None         # None: max
+    speed: float | None  # None: max
     then_realtime: bool
     limit_ms: int | None
     first_wall_ms: int
@@ -46,7 +46,13 @@ class Run(msgspec.Struct):
     shift_ms: int = 0
 
     def clock(self) -> Clock:
-        return Clock(self.start_ms, math.inf if self.speed is None else self.speed, self.first_wall_ms, self.then_realtime, self.limit_ms)
+        return Clock(
+            self.start_ms,
+            math.inf if self.speed is None else self.speed,
+            self.first_wall_ms,
+            self.then_realtime,
+            self.limit_ms,
+        )
 
     def now_ms(self, wall_ms: int) -> int:
         """The clock as far as groups are complete: what is due by then is numbered."""
@@ -74,17 +80,32 @@ def read(state: Path) -> Run:
 
 
 def begin(state: Path, wanted: Run, fleet: Fleet, given: set[str]) -> Run:
-    """The folder's run: the one under way when there is one (it must agree with what is `given`), else `wanted`, now written."""
+    """The folder's run: the one under way when there is one (it must agree with what is `given`), else `wanted`, now
+    written.
+    """
     state.mkdir(parents=True, exist_ok=True)
     if not (state / "run.json").exists():
         fleets.save(fleet, state / "fleet.json")
         save(state, wanted)
         return wanted
     run = read(state)
-    for field in ("seed", "start_ms", "speed", "then_realtime", "limit_ms", "fleet_sha256", "recording", "map", "shift_ms"):
+    for field in (
+        "seed",
+        "start_ms",
+        "speed",
+        "then_realtime",
+        "limit_ms",
+        "fleet_sha256",
+        "recording",
+        "map",
+        "shift_ms",
+    ):
         mine, theirs = getattr(run, field), getattr(wanted, field)
         if field in given and mine != theirs:
-            raise RunError(f"{state / 'run.json'}: {field} = {mine!r}: this run was begun so and cannot go on with {theirs!r}; take another --state, or delete it to begin anew")
+            raise RunError(
+                f"{state / 'run.json'}: {field} = {mine!r}: this run was begun so and cannot "
+                f"go on with {theirs!r}; take another --state, or delete it to begin anew"
+            )
     return run
 
 
@@ -96,7 +117,7 @@ def replace(file: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
     part = file.with_name(file.name + ".part")
     part.write_bytes(content + b"\n")
-    os.replace(part, file)
+    part.replace(file)
 
 
 class Lock:
@@ -133,5 +154,13 @@ class Played:
 
     def account(self, clock_ms: int, handed_over: dict[str, int], ended: bool) -> dict[str, Any]:
         """What is numbered up to the clock, by this process's own count, and what agents were given."""
-        agents = {name: {"generated": stream.numbered(clock_ms), "handed_over": handed_over.get(name, 0)} for name, stream in self.streams.items()}
-        return {"generated": sum(row["generated"] for row in agents.values()), "agents": agents, "clock_ms": clock_ms, "ended": ended}
+        agents = {
+            name: {"generated": stream.numbered(clock_ms), "handed_over": handed_over.get(name, 0)}
+            for name, stream in self.streams.items()
+        }
+        return {
+            "generated": sum(row["generated"] for row in agents.values()),
+            "agents": agents,
+            "clock_ms": clock_ms,
+            "ended": ended,
+        }

@@ -1,9 +1,10 @@
 """Serves a run to agents over a unix socket: each agent gets its own numbered stream from where it left off.
 
-One coroutine a connection, each with its own position, waiting on its own socket: a slow or absent agent holds up nobody.
-A first SIGTERM (or `dure sim stop`) freezes the clock; what is numbered by then is still handed out, then the end, and when
-every agent has had its end the process leaves. The account is written here and computed in `run`.
+One coroutine a connection, each with its own position, waiting on its own socket: a slow or absent agent holds up
+nobody. A first SIGTERM (or `dure sim stop`) freezes the clock; what is numbered by then is still handed out, then the
+end, and when every agent has had its end the process leaves. The account is written here and computed in `run`.
 """
+
 import asyncio
 import os
 import signal
@@ -18,10 +19,10 @@ from firmware_sim.run import Played, Run
 from firmware_sim.stream import Stream, line
 
 ACCOUNT_EVERY_S = 0.5
-CLOCK_EVERY_S = 0.9             # the protocol promises a line at least once a wall second
+CLOCK_EVERY_S = 0.9  # the protocol promises a line at least once a wall second
 MAX_POLL_S, MIN_POLL_S = 0.25, 0.02
 MAX_WRITE = 64 * 1024
-MAX_PATH = 100                  # sun_path holds 108 bytes
+MAX_PATH = 100  # sun_path holds 108 bytes
 
 
 class Hello(msgspec.Struct):
@@ -85,7 +86,7 @@ class Server:
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)
-        writer.transport.set_write_buffer_limits(high=0)      # drain() returns when the kernel has everything
+        writer.transport.set_write_buffer_limits(high=0)  # drain() returns when the kernel has everything
         name = ""
         try:
             hello = msgspec.json.decode(await reader.readline(), type=Hello)
@@ -148,18 +149,22 @@ class Server:
 
 
 def listening(path: Path) -> socket.socket:
-    """A bound unix socket, in the place of a dead one; paths too long for the kernel go through the folder's descriptor."""
+    """A bound unix socket, in the place of a dead one; paths too long for the kernel go through the folder's
+    descriptor.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with _address(path) as address:
         found.bind(address)
-    os.chmod(path, 0o600)
+    path.chmod(0o600)
     return found
 
 
 def ask_to_stop(state: Path) -> int:
-    """Freeze the clock of the process that plays this folder: the instant it stopped at; raises RunError when none does."""
+    """Freeze the clock of the process that plays this folder: the instant it stopped at; raises RunError when none
+    does.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asked:
         asked.settimeout(30)
         try:

@@ -1,11 +1,13 @@
 """The numbered stream of one agent: observations in a canonical order, number N always the same one.
 
-Time is cut into blocks, blocks into groups of `group_ms`. The order is (group, kind, observed_at, device), so that one line of the
-source protocol, which lists kinds one after the other, holds consecutive numbers. A group is due when the clock has passed its
-end. A `Blocks` makes any block on its own; the numbers before a block are the sum of the counts before it.
-Sockets, the clock's speed and the account's file are elsewhere.
+Time is cut into blocks, blocks into groups of `group_ms`. The order is (group, kind, observed_at, device), so that
+one line of the source protocol, which lists kinds one after the other, holds consecutive numbers. A group is due when
+the clock has passed its end. A `Blocks` makes any block on its own; the numbers before a block are the sum of the
+counts before it. Sockets, the clock's speed and the account's file are elsewhere.
 """
+
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 import msgspec
@@ -13,7 +15,7 @@ import numpy as np
 
 from firmware_sim.randomness import I8
 
-MAX_LINE = 500      # observations a line of the source protocol
+MAX_LINE = 500  # observations a line of the source protocol
 Column = list[Any]
 
 
@@ -22,10 +24,10 @@ class Block:
     """Observations of one stretch of time in canonical order."""
 
     kinds: list[str]
-    kind: I8                                # (n,) index into kinds
-    due_ms: I8                              # (n,) end of each one's group, not falling
-    columns: list[dict[str, Column]]        # per kind: device, observed_at, properties; rows in canonical order
-    rank: I8                                # (n,) row within the kind's columns
+    kind: I8  # (n,) index into kinds
+    due_ms: I8  # (n,) end of each one's group, not falling
+    columns: list[dict[str, Column]]  # per kind: device, observed_at, properties; rows in canonical order
+    rank: I8  # (n,) row within the kind's columns
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -34,12 +36,12 @@ class Block:
 class Blocks(Protocol):
     """What makes the blocks of one agent."""
 
-    first: int      # number of the first block
+    first: int  # number of the first block
 
     def block(self, number: int) -> Block: ...
-    def due(self, number: int) -> I8: ...           # due_ms of that block, without the values
-    def end_ms(self, number: int) -> int: ...       # no observation of the block is later
-    def last(self) -> int | None: ...               # the last block, or None: endless
+    def due(self, number: int) -> I8: ...  # due_ms of that block, without the values
+    def end_ms(self, number: int) -> int: ...  # no observation of the block is later
+    def last(self) -> int | None: ...  # the last block, or None: endless
 
 
 def canonical(kinds: list[str], kind: I8, device: I8, at_ms: I8, group_ms: int) -> tuple[I8, I8]:
@@ -72,7 +74,7 @@ class Stream:
 
     def __init__(self, blocks: Blocks, keep: int = 3) -> None:
         self._source = blocks
-        self._counts = [0]              # numbers before block first + i
+        self._counts = [0]  # numbers before block first + i
         self._blocks: dict[int, Block] = {}
         self._due: dict[int, I8] = {}
         self._keep = keep
@@ -87,7 +89,9 @@ class Stream:
             number -= 1
         if self._beyond(number):
             return self._counts[number - self._source.first]
-        return self._counts[number - self._source.first] + int(np.searchsorted(self._due_of(number), clock_ms, side="right"))
+        return self._counts[number - self._source.first] + int(
+            np.searchsorted(self._due_of(number), clock_ms, side="right")
+        )
 
     def seek(self, after: int, clock_ms: int) -> Position:
         """The place after number `after`; raises ValueError when that number isn't out yet."""
@@ -107,7 +111,9 @@ class Stream:
         return position
 
     def read(self, position: Position, clock_ms: int) -> tuple[dict[str, dict[str, Column]], int, int] | None:
-        """The next (observations, count, clock they bring the reader to), moving the position; None when nothing is due."""
+        """The next (observations, count, clock they bring the reader to), moving the position; None when nothing is
+        due.
+        """
         while True:
             if self._beyond(position.block):
                 return None
@@ -122,7 +128,11 @@ class Stream:
         observations, count = _take(block, position.row, min(ready, position.row + MAX_LINE))
         last = position.row + count - 1
         complete = last + 1 == len(block) or block.due_ms[last + 1] > block.due_ms[last]
-        clock = int(block.due_ms[last]) if complete else max(max(columns["observed_at"]) for columns in observations.values())
+        clock = (
+            int(block.due_ms[last])
+            if complete
+            else max(max(columns["observed_at"]) for columns in observations.values())
+        )
         position.row += count
         position.after += count
         return observations, count, clock
@@ -155,13 +165,15 @@ def _take(block: Block, row: int, end: int) -> tuple[dict[str, dict[str, Column]
     edges = [0, *turns.tolist(), len(kind)]
     observations: dict[str, dict[str, Column]] = {}
     taken = 0
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in pairwise(edges):
         number = int(kind[start])
         name = block.kinds[number]
         if name in observations:
             break
         first = int(block.rank[row + start])
-        observations[name] = {key: column[first:first + stop - start] for key, column in block.columns[number].items()}
+        observations[name] = {
+            key: column[first : first + stop - start] for key, column in block.columns[number].items()
+        }
         taken = stop
     return observations, taken
 

@@ -1,9 +1,10 @@
 """How devices of a kind behave: when they report and what they would measure, at any instant asked for.
 
-Promise: `instants` and `values` are pure functions of (seed, device, time); no call depends on an earlier one, and what a kind
-remembers (a day of parking, a week of collections) is rebuilt from the seed and only cached.
-A kind without physics of its own gets `generic`, made from its profile alone. Faults and rounding are not decided here.
+Promise: `instants` and `values` are pure functions of (seed, device, time); no call depends on an earlier one, and
+what a kind remembers (a day of parking, a week of collections) is rebuilt from the seed and only cached. A kind
+without physics of its own gets `generic`, made from its profile alone. Faults and rounding are not decided here.
 """
+
 from firmware_sim.physics.generic import Generic
 from firmware_sim.physics.off_street_parking import OffStreetParking
 from firmware_sim.physics.parking_spot import ParkingSpot

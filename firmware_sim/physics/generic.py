@@ -1,4 +1,5 @@
-"""Behaviour of a kind that the simulator has no physics for: periodic reports of smooth values inside the profile's normal range."""
+"""Behaviour of a kind without physics: periodic reports of smooth values inside the profile's normal range."""
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,7 +13,9 @@ MAX_JITTER_MS = 2_000
 
 
 class Generic:
-    """Any kind, from its profile alone; kinds with physics override `values`, and `instants` where they report changes."""
+    """Any kind, from its profile alone; kinds with physics override `values`, and `instants` where they report
+    changes.
+    """
 
     def __init__(self, population: Population) -> None:
         self.population = population
@@ -24,7 +27,9 @@ class Generic:
         self.phase_ms = (uniform(self.keys, PHASE) * (self.period_ms - self.jitter_ms)).astype(np.int64)
 
     def instants(self, from_ms: int, to_ms: int) -> tuple[I8, I8]:
-        """(device index, observed_at) of every report with from_ms <= observed_at < to_ms; no device twice in one ms."""
+        """(device index, observed_at) of every report with from_ms <= observed_at < to_ms; no device twice in one
+        ms.
+        """
         slots = np.arange(from_ms // self.period_ms, (to_ms - 1) // self.period_ms + 1, dtype=np.int64)
         jitter = (uniform(self.keys[None, :], JITTER, slots[:, None]) * self.jitter_ms).astype(np.int64)
         at = slots[:, None] * self.period_ms + self.phase_ms[None, :] + jitter
@@ -34,12 +39,17 @@ class Generic:
 
     def values(self, device: I8, at_ms: I8) -> Values:
         """Every property, unrounded, of any (device, instant) pairs; enums as indexes into the property's values."""
-        return {name: self._property(item, number, device, at_ms) for number, (name, item) in enumerate(self.profile.properties.items())}
+        return {
+            name: self._property(item, number, device, at_ms)
+            for number, (name, item) in enumerate(self.profile.properties.items())
+        }
 
     def _property(self, item: Property, number: int, device: I8, at_ms: I8) -> NDArray[np.generic]:
         keys, stream = self.keys[device], 16 + 4 * number
         if item.type == "enum":
-            return np.where(uniform(keys, stream + CHOICE, at_ms // (6 * HOUR_MS)) < 0.97, 0, min(1, len(item.values) - 1))
+            return np.where(
+                uniform(keys, stream + CHOICE, at_ms // (6 * HOUR_MS)) < 0.97, 0, min(1, len(item.values) - 1)
+            )
         if item.type == "boolean":
             return uniform(keys, stream + CHOICE, at_ms // (6 * HOUR_MS)) < 0.03
         low, high = normal_range(item)
@@ -51,7 +61,9 @@ class Generic:
 
 
 def normal_range(item: Property) -> tuple[float, float]:
-    """Where values of a healthy device lie: inside the alarm limits where they are given, else inside the plausible range."""
+    """Where values of a healthy device lie: inside the alarm limits where they are given, else inside the plausible
+    range.
+    """
     low, high = item.plausible or (0.0, 1.0)
     limits = item.detectors.out_of_range
     if limits is not None:

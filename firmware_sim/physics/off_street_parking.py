@@ -1,8 +1,9 @@
 """Garages: cars come by hour of week, stay by kind of garage, and never more than there are spaces.
 
-A day is played minute by minute from 04:00, when each garage draws how many cars stay overnight; in the last two hours the
-day is led to the next day's draw. Counts at any instant so follow from the day that holds it.
+A day is played minute by minute from 04:00, when each garage draws how many cars stay overnight; in the last two
+hours the day is led to the next day's draw. Counts at any instant so follow from the day that holds it.
 """
+
 import numpy as np
 
 from firmware_sim.physics.generic import Generic, Values
@@ -14,12 +15,19 @@ START_MS = 4 * HOUR_MS
 MINUTES = 1440
 LEAD_MINUTES = 120
 # Arrivals an hour as a share of the spaces, from 04:00 to 04:00: offices (workdays), shops; and mean stays in hours.
-OFFICE = np.array([.01, .02, .05, .16, .26, .16, .08, .06, .07, .08, .06, .05, .05, .04, .04, .03, .02, .01, .01, .0, .0, .0, .0, .0])
-SHOPS = np.array([.0, .01, .02, .04, .08, .12, .18, .24, .27, .26, .24, .24, .25, .27, .28, .24, .18, .1, .05, .02, .01, .0, .0, .0])
-WEEK_OFFICE = np.array([1.0, 1.02, 1.0, 1.0, .94, .3, .2])
-WEEK_SHOPS = np.array([.75, .76, .8, .85, 1.0, 1.35, 1.2])
+# fmt: off
+OFFICE = np.array([0.01, 0.02, 0.05, 0.16, 0.26, 0.16, 0.08, 0.06, 0.07, 0.08, 0.06, 0.05,
+    0.05, 0.04, 0.04, 0.03, 0.02, 0.01, 0.01, 0.0, 0.0, 0.0, 0.0, 0.0])
+SHOPS = np.array([0.0, 0.01, 0.02, 0.04, 0.08, 0.12, 0.18, 0.24, 0.27, 0.26, 0.24, 0.24,
+    0.25, 0.27, 0.28, 0.24, 0.18, 0.1, 0.05, 0.02, 0.01, 0.0, 0.0, 0.0])
+# fmt: on
+WEEK_OFFICE = np.array([1.0, 1.02, 1.0, 1.0, 0.94, 0.3, 0.2])
+WEEK_SHOPS = np.array([0.75, 0.76, 0.8, 0.85, 1.0, 1.35, 1.2])
 STAY_OFFICE_H, STAY_SHOPS_H = 6.5, 1.9
-LEAVE_BY_HOUR = np.array([.3, .4, .6, .6, .5, .5, .6, .8, .9, .9, .9, .9, 1.0, 1.3, 1.9, 2.1, 2.1, 2.1, 1.9, 1.6, 1.2, .8, .4, .3])
+# fmt: off
+LEAVE_BY_HOUR = np.array([0.3, 0.4, 0.6, 0.6, 0.5, 0.5, 0.6, 0.8, 0.9, 0.9, 0.9, 0.9,
+    1.0, 1.3, 1.9, 2.1, 2.1, 2.1, 1.9, 1.6, 1.2, 0.8, 0.4, 0.3])
+# fmt: on
 
 
 class OffStreetParking(Generic):
@@ -31,7 +39,9 @@ class OffStreetParking(Generic):
         self.office = uniform(self.keys, KIND) < 0.4
         self._days: dict[int, np.ndarray] = {}
         names = self.profile.properties["status"].values
-        self.full, self.almost_full, self.available = (names.index(name) for name in ("full", "almost_full", "spaces_available"))
+        self.full, self.almost_full, self.available = (
+            names.index(name) for name in ("full", "almost_full", "spaces_available")
+        )
 
     def values(self, device: I8, at_ms: I8) -> Values:
         cars, total = self.cars(device, at_ms), self.total[device]
@@ -62,15 +72,21 @@ class OffStreetParking(Generic):
 
     def _play(self, day: int) -> np.ndarray:
         weekday = day_of_week(day)
-        busy = np.where(self.office, WEEK_OFFICE[weekday], WEEK_SHOPS[weekday]) * (1 + 0.1 * normal(self.keys, BUSY, day))
+        busy = np.where(self.office, WEEK_OFFICE[weekday], WEEK_SHOPS[weekday]) * (
+            1 + 0.1 * normal(self.keys, BUSY, day)
+        )
         minute = np.arange(MINUTES)
         middle = np.arange(24) * 60 + 30
-        shape = np.where(self.office, np.interp(minute, middle, OFFICE)[:, None], np.interp(minute, middle, SHOPS)[:, None])
+        shape = np.where(
+            self.office, np.interp(minute, middle, OFFICE)[:, None], np.interp(minute, middle, SHOPS)[:, None]
+        )
         expected = shape * busy * self.total / 60.0
         counter = (day * MINUTES + minute)[:, None]
         spread = np.sqrt(expected) * normal(self.keys, ARRIVE, counter)
         arrivals = np.maximum(np.floor(expected + spread + uniform(self.keys, BUSY, counter)), 0.0)
-        leaving: F8 = np.interp(minute, middle, LEAVE_BY_HOUR)[:, None] / (60.0 * np.where(self.office, STAY_OFFICE_H, STAY_SHOPS_H))
+        leaving: F8 = np.interp(minute, middle, LEAVE_BY_HOUR)[:, None] / (
+            60.0 * np.where(self.office, STAY_OFFICE_H, STAY_SHOPS_H)
+        )
         chance = uniform(self.keys, DEPART, counter)
         cars = self._overnight(day).astype(np.float64)
         path = np.empty((MINUTES, self.count))
@@ -80,4 +96,5 @@ class OffStreetParking(Generic):
             path[now] = cars
         lead = np.clip((minute - (MINUTES - LEAD_MINUTES) + 1) / LEAD_MINUTES, 0.0, 1.0)[:, None]
         led = np.rint(path + lead * (self._overnight(day + 1) - path[-1]))
-        return np.clip(led, 0, self.total).astype(np.int64)
+        found: np.ndarray = np.clip(led, 0, self.total).astype(np.int64)
+        return found

@@ -1,8 +1,10 @@
-"""Parking bays: cars arrive by hour of week and stay for a lognormal time; a bay reports each change and, besides, once a period.
+"""Parking bays: cars arrive by hour of week and stay for a lognormal time.
 
-Around four in the morning each bay draws anew whether a car stands there for the night; so what a bay shows at any instant
-follows from the day that began at the last such moment. A car that finds a bay taken does not count for that bay.
+A bay reports each change and, besides, once a period. Around four in the morning each bay draws anew whether a car stands there for the night; so what a bay shows at any
+instant follows from the day that began at the last such moment. A car that finds a bay taken does not count for that
+bay.
 """
+
 import numpy as np
 
 from firmware_sim.physics.generic import Generic, Values
@@ -12,13 +14,17 @@ from firmware_sim.randomness import F8, I8, exponential, normal, uniform
 RENEW, NIGHT, ARRIVAL, STAY, BUSY, LEAVE, PLACE = range(60, 67)
 RENEW_AT_MS = 4 * HOUR_MS
 MIN_STAY_MS, MIN_FREE_MS = 90_000, 20_000
-MAX_CARS = 40               # a day; the busiest bay sees about 15
+MAX_CARS = 40  # a day; the busiest bay sees about 15
 NEVER = np.iinfo(np.int64).max
 # Arrivals an hour while the bay is free, from 04:00 to 04:00: shopping street, homes.
-SHOPS = np.array([.05, .08, .2, .5, .9, 1.1, 1.2, 1.4, 1.6, 1.5, 1.3, 1.2, 1.2, 1.3, 1.5, 1.5, 1.2, .8, .5, .3, .15, .08, .05, .05])
-HOMES = np.array([.02, .05, .1, .15, .2, .25, .3, .3, .35, .35, .3, .3, .35, .5, .8, 1.1, 1.2, 1.0, .7, .4, .2, .1, .05, .02])
-WEEK_SHOPS = np.array([.85, .88, .9, .95, 1.15, 1.35, 1.05])
-WEEK_HOMES = np.array([1.0, 1.0, 1.0, 1.0, 1.0, .9, .9])
+# fmt: off
+SHOPS = np.array([0.05, 0.08, 0.2, 0.5, 0.9, 1.1, 1.2, 1.4, 1.6, 1.5, 1.3, 1.2,
+    1.2, 1.3, 1.5, 1.5, 1.2, 0.8, 0.5, 0.3, 0.15, 0.08, 0.05, 0.05])
+HOMES = np.array([0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.3, 0.35, 0.35, 0.3, 0.3,
+    0.35, 0.5, 0.8, 1.1, 1.2, 1.0, 0.7, 0.4, 0.2, 0.1, 0.05, 0.02])
+# fmt: on
+WEEK_SHOPS = np.array([0.85, 0.88, 0.9, 0.95, 1.15, 1.35, 1.05])
+WEEK_HOMES = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 0.9, 0.9])
 
 
 class ParkingSpot(Generic):
@@ -29,7 +35,9 @@ class ParkingSpot(Generic):
         self.homes = uniform(self.keys, PLACE) < 0.4
         self.rate = np.exp(0.35 * normal(self.keys, BUSY))
         self.night_share = np.where(self.homes, 0.62, 0.12)
-        self.renew_ms = RENEW_AT_MS + ((uniform(self.keys, RENEW) - 0.5) * 1.5 * HOUR_MS).astype(np.int64) - population.offset_ms
+        self.renew_ms = (
+            RENEW_AT_MS + ((uniform(self.keys, RENEW) - 0.5) * 1.5 * HOUR_MS).astype(np.int64) - population.offset_ms
+        )
         self._days: dict[int, tuple[np.ndarray, I8]] = {}
         names = self.profile.properties["status"].values
         self.free, self.occupied = names.index("free"), names.index("occupied")
@@ -67,7 +75,9 @@ class ParkingSpot(Generic):
             devices.append(device)
             instants.append(changes[device, nth])
             renewed = self.renew_ms + day * DAY_MS
-            moved = np.nonzero((renewed >= from_ms) & (renewed < to_ms) & (self._at_end(day - 1) != self._day(day)[0]))[0]
+            moved = np.nonzero((renewed >= from_ms) & (renewed < to_ms) & (self._at_end(day - 1) != self._day(day)[0]))[
+                0
+            ]
             devices.append(moved)
             instants.append(renewed[moved])
         return np.concatenate(devices), np.concatenate(instants)
@@ -78,7 +88,9 @@ class ParkingSpot(Generic):
         return ended
 
     def _day(self, day: int) -> tuple[np.ndarray, I8]:
-        """(a car stands there at the start, instants of change in order, NEVER after the last) of the day that begins around four."""
+        """(a car stands there at the start, instants of change in order, NEVER after the last) of the day that begins
+        around four.
+        """
         if day not in self._days:
             self._days[day] = self._play(day)
             while len(self._days) > 5:
@@ -91,15 +103,22 @@ class ParkingSpot(Generic):
         hours = np.arange(25) * HOUR_MS + RENEW_AT_MS - self.population.offset_ms + day * DAY_MS
         hours[0] -= HOUR_MS
         hours[-1] += HOUR_MS
-        shops, homes = (np.append(0.0, np.cumsum(shape)) for shape in (SHOPS * WEEK_SHOPS[weekday], HOMES * WEEK_HOMES[weekday]))
+        shops, homes = (
+            np.append(0.0, np.cumsum(shape)) for shape in (SHOPS * WEEK_SHOPS[weekday], HOMES * WEEK_HOMES[weekday])
+        )
         stands = uniform(self.keys, NIGHT, day) < self.night_share
         leave = (3.6 + 0.55 * normal(self.keys, LEAVE, day)) * HOUR_MS
         free_from = np.where(stands, start + np.maximum(leave, MIN_STAY_MS).astype(np.int64), start)
         instants: list[I8] = [np.where(stands, free_from, NEVER)]
         for car in range(MAX_CARS):
             wait = exponential(self.keys, ARRIVAL, day * MAX_CARS + car) / self.rate
-            arrival = np.where(self.homes, _later(free_from, wait, hours, homes), _later(free_from, wait, hours, shops)) + MIN_FREE_MS
-            stay = np.exp(np.log(np.where(self.homes, 3.2, 0.7) * HOUR_MS) + 0.75 * normal(self.keys, STAY, day * MAX_CARS + car))
+            arrival = (
+                np.where(self.homes, _later(free_from, wait, hours, homes), _later(free_from, wait, hours, shops))
+                + MIN_FREE_MS
+            )
+            stay = np.exp(
+                np.log(np.where(self.homes, 3.2, 0.7) * HOUR_MS) + 0.75 * normal(self.keys, STAY, day * MAX_CARS + car)
+            )
             free_from = arrival.astype(np.int64) + np.maximum(stay, MIN_STAY_MS).astype(np.int64)
             instants += [arrival.astype(np.int64), free_from]
             if bool((arrival >= start + DAY_MS).all()):

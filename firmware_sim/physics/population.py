@@ -1,4 +1,5 @@
 """Devices of one kind behind one agent, as arrays: keys for randomness, places, attributes, local time."""
+
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from firmware_sim.randomness import F8, I8, U8, keys_of
 
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
-MONDAY_MS = 4 * DAY_MS      # 1970-01-05 was a Monday
+MONDAY_MS = 4 * DAY_MS  # 1970-01-05 was a Monday
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Population:
     latitude: F8
     longitude: F8
     attributes: list[dict[str, Any]]
-    offset_ms: int          # local standard time less UTC; the simulator keeps no daylight saving (Korea has none)
+    offset_ms: int  # local standard time less UTC; the simulator keeps no daylight saving (Korea has none)
     keys: U8 = field(init=False)
 
     def __post_init__(self) -> None:

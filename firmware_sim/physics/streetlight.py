@@ -1,9 +1,12 @@
-"""Streetlights: a photocell switches at civil twilight, a driver dims at night, the mains of a circuit carry the evening's load.
+"""Streetlights: photocells switch at civil twilight, drivers dim at night, circuits share the evening's load.
 
-on:  when the sun is between -2 and -6 degrees in the evening, by the lamp's own photocell; off: the same in the morning.
-dimming: full until 00:00, 60 % until an hour before the photocell ends the night, full again (times differ by lamp by minutes).
+on:  when the sun is between -2 and -6 degrees in the evening, by the lamp's own photocell;
+off: the same in the morning.
+dimming: full until 00:00, 60 % until an hour before the photocell ends the night, full again (by minutes, lamps
+differ).
 power = rating x dimming x (V / 220)^1.2 + noise, standby when off; current = power / (V x power factor).
 """
+
 import numpy as np
 
 from firmware_sim import sun
@@ -13,12 +16,15 @@ from firmware_sim.randomness import F8, I8, keys_of, normal, smooth, uniform
 
 SWITCH, MIDNIGHT, LATE, VOLT, POWER, STANDBY, FACTOR, DAILY, METER, FLOOR = range(20, 30)
 NOMINAL_V = 220.0
-LOAD_EXPONENT = 1.2         # between constant power (0) and a resistor (2): old drivers are not fully regulated
+LOAD_EXPONENT = 1.2  # between constant power (0) and a resistor (2): old drivers are not fully regulated
 STANDBY_W = 1.6
 DIMMED = 0.6
-BOOT_MS = 75_000            # time from switching on to full light
+BOOT_MS = 75_000  # time from switching on to full light
 # Mains drop of a feeder by local hour, in volts: cooking and light in the evening pull hardest.
-LOAD_V = np.array([0.6, 0.8, 1.0, 1.1, 1.0, 0.5, -0.4, -1.2, -1.4, -1.0, -0.8, -0.9, -1.2, -0.9, -0.8, -0.9, -1.3, -2.0, -3.0, -3.4, -3.1, -2.2, -1.0, 0.0])
+# fmt: off
+LOAD_V = np.array([0.6, 0.8, 1.0, 1.1, 1.0, 0.5, -0.4, -1.2, -1.4, -1.0, -0.8, -0.9,
+    -1.2, -0.9, -0.8, -0.9, -1.3, -2.0, -3.0, -3.4, -3.1, -2.2, -1.0, 0.0])
+# fmt: on
 OFF, ON, LOW, BOOTING_UP = "off", "on", "low", "booting_up"
 
 
@@ -27,7 +33,9 @@ class Streetlight(Generic):
 
     def __init__(self, population: Population) -> None:
         super().__init__(population)
-        circuits = [str(row.get("circuit", name)) for row, name in zip(population.attributes, population.names, strict=True)]
+        circuits = [
+            str(row.get("circuit", name)) for row, name in zip(population.attributes, population.names, strict=True)
+        ]
         self.circuit_keys = keys_of(population.seed, [f"{population.municipality}/circuit/{name}" for name in circuits])
         self.rating_w = population.attribute("power_rating", lambda i: 100.0)
         self.switch_deg = -2.0 - 4.0 * uniform(self.keys, SWITCH)
@@ -47,14 +55,24 @@ class Streetlight(Generic):
         full = self.rating_w[device] * dimming * np.exp(LOAD_EXPONENT * np.log(volts / NOMINAL_V)) * (1 + 0.006 * noise)
         power = np.where(lit, full, STANDBY_W + 0.25 * noise)
         factor = np.where(lit, self.power_factor[device], 0.45)
-        return {"power_state": self.states[state], "illuminance_level": dimming, "power_consumption": power, "voltage": volts,
-                "current": power / (volts * factor)}
+        return {
+            "power_state": self.states[state],
+            "illuminance_level": dimming,
+            "power_consumption": power,
+            "voltage": volts,
+            "current": power / (volts * factor),
+        }
 
     def _volts(self, device: I8, at_ms: I8) -> F8:
         circuit = self.circuit_keys[device]
         hours = (at_ms + self.population.offset_ms) / HOUR_MS % 24
         load = np.interp(hours, np.arange(25), np.append(LOAD_V, LOAD_V[0]))
-        shared = load + self.feeder_v[device] + 1.1 * smooth(circuit, VOLT, at_ms, 20 * 60_000) + 0.7 * smooth(circuit, DAILY, at_ms, 90_000)
+        shared = (
+            load
+            + self.feeder_v[device]
+            + 1.1 * smooth(circuit, VOLT, at_ms, 20 * 60_000)
+            + 0.7 * smooth(circuit, DAILY, at_ms, 90_000)
+        )
         volts: F8 = NOMINAL_V + shared + self.meter_v[device] + 0.35 * normal(self.keys[device], VOLT, at_ms)
         return volts
 
@@ -81,7 +99,7 @@ class Streetlight(Generic):
         """(on, off) of each lamp for the night that begins on local day `day`."""
         if day not in self._nights:
             place = self.population.latitude, self.population.longitude
-            clouds = 0.4 * normal(self.keys, LATE, np.array([day, day + 1])[:, None])     # a dark evening comes early
+            clouds = 0.4 * normal(self.keys, LATE, np.array([day, day + 1])[:, None])  # a dark evening comes early
             dusk = sun.crossings_ms(day, *place, self.switch_deg + clouds[0])[1]
             dawn = sun.crossings_ms(day + 1, *place, self.switch_deg + clouds[1])[0]
             self._nights[day] = dusk, dawn

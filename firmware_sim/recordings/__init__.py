@@ -1,1 +1,1 @@
-"""Recordings of real devices: read through a declarative map, accounted for cell by cell, and played by the source protocol."""
+"""Recordings of real devices: read through a declarative map, accounted for cell by cell, played to agents."""

@@ -1,4 +1,5 @@
-"""Instants as recordings write them, to ms since 1970 UTC; local times that come twice or never are told apart and counted."""
+"""Instants as recordings write them; local times that come twice or never are told apart and counted."""
+
 import math
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -11,7 +12,9 @@ MS = timedelta(milliseconds=1)
 
 
 class Instants:
-    """Reads the instants of one recording. Each call returns (ms or None, note): note is "", ambiguous, nonexistent or unreadable."""
+    """Reads the instants of one recording. Each call returns (ms or None, note): note is "", ambiguous, nonexistent
+    or unreadable.
+    """
 
     def __init__(self, time: Time) -> None:
         self._time = time
@@ -31,13 +34,13 @@ class Instants:
         if earlier.utcoffset() == later.utcoffset():
             return (earlier - EPOCH) // MS, ""
         first, second = earlier.astimezone(UTC), later.astimezone(UTC)
-        if first.astimezone(self._zone).replace(tzinfo=None) == found:      # it exists, and twice
+        if first.astimezone(self._zone).replace(tzinfo=None) == found:  # it exists, and twice
             if self._time.ambiguous == "refuse":
                 return None, "ambiguous"
             return ((first if self._time.ambiguous == "earlier" else second) - EPOCH) // MS, "ambiguous"
         if self._time.nonexistent == "refuse":
             return None, "nonexistent"
-        return (first - EPOCH) // MS, "nonexistent"     # by the offset before the change: 01:30 becomes 02:30
+        return (first - EPOCH) // MS, "nonexistent"  # by the offset before the change: 01:30 becomes 02:30
 
     def _parse(self, cell: Cell) -> int | datetime:
         if isinstance(cell, datetime):
@@ -48,4 +51,6 @@ class Instants:
                 raise ValueError("not finite")
             return round(number)
         text = str(cell).strip()
-        return datetime.fromisoformat(text) if self._time.format == "iso" else datetime.strptime(text, self._time.format)
+        if self._time.format == "iso":
+            return datetime.fromisoformat(text)
+        return datetime.strptime(text, self._time.format)  # noqa: DTZ007 the map's zone is given by the caller

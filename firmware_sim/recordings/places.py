@@ -1,4 +1,5 @@
-"""The fleet of a recording: devices with the places and attributes of its meta table, or a tidy ring around the city's centre."""
+"""The fleet of a recording: places and attributes from its meta table, or tidy rings around the city's centre."""
+
 import math
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,15 @@ def fleet_of(recording: Recording, file: Path) -> Fleet:
         mine = [device for device in recording.devices if device.municipality is town]
         if not mine:
             continue
-        fleet["municipalities"].append({"code": town.code, "name": town.name, "latitude": town.latitude, "longitude": town.longitude, "time_zone": town.time_zone})
+        fleet["municipalities"].append(
+            {
+                "code": town.code,
+                "name": town.name,
+                "latitude": town.latitude,
+                "longitude": town.longitude,
+                "time_zone": town.time_zone,
+            }
+        )
         if {"municipality": town.code, "agent": town.agent, "replay": True} not in fleet["agents"]:
             fleet["agents"].append({"municipality": town.code, "agent": town.agent, "replay": True})
         rows = [_row(device, meta.get(device.source, {}), recording) for device in mine]
@@ -35,15 +44,29 @@ def fleet_of(recording: Recording, file: Path) -> Fleet:
 def _row(device: RecordedDevice, about: dict[str, Cell], recording: Recording) -> dict[str, Any]:
     meta = recording.map.meta
     named = about.get(meta.label) if meta and meta.label else None
-    label = device.label or (str(named) if not is_empty(named) else device.source.removeprefix(device.municipality.prefix).strip("-").replace("-", " ") or device.source)
+    label = device.label or (
+        str(named)
+        if not is_empty(named)
+        else device.source.removeprefix(device.municipality.prefix).strip("-").replace("-", " ") or device.source
+    )
     attributes = dict(device.attributes)
     latitude = longitude = None
     if meta:
-        attributes |= {name: plain(about[column]) for name, column in meta.attributes.items() if not is_empty(about.get(column))}
+        attributes |= {
+            name: plain(about[column]) for name, column in meta.attributes.items() if not is_empty(about.get(column))
+        }
         if not is_empty(about.get(meta.latitude)) and not is_empty(about.get(meta.longitude)):
             latitude, longitude = float(about[meta.latitude]), float(about[meta.longitude])
-    return {"municipality": device.municipality.code, "device": device.name, "kind": recording.map.kind, "agent": device.municipality.agent,
-            "latitude": latitude, "longitude": longitude, "label": {"ko": label, "en": label}, "attributes": attributes}
+    return {
+        "municipality": device.municipality.code,
+        "device": device.name,
+        "kind": recording.map.kind,
+        "agent": device.municipality.agent,
+        "latitude": latitude,
+        "longitude": longitude,
+        "label": {"ko": label, "en": label},
+        "attributes": attributes,
+    }
 
 
 def _meta(meta: Meta, folder: Path) -> dict[str, dict[str, Cell]]:
@@ -67,7 +90,15 @@ def _rings(town: Municipality, count: int) -> list[tuple[float, float]]:
         room = min(max(6, int(2 * math.pi * radius / SPACING_M)), count - len(found))
         for i in range(room):
             turn = 2 * math.pi * i / room
-            found.append((round(town.latitude + radius * math.cos(turn) / METRES_A_DEGREE, 6),
-                          round(town.longitude + radius * math.sin(turn) / (METRES_A_DEGREE * math.cos(math.radians(town.latitude))), 6)))
+            found.append(
+                (
+                    round(town.latitude + radius * math.cos(turn) / METRES_A_DEGREE, 6),
+                    round(
+                        town.longitude
+                        + radius * math.sin(turn) / (METRES_A_DEGREE * math.cos(math.radians(town.latitude))),
+                        6,
+                    ),
+                )
+            )
         radius += RING_M
     return found

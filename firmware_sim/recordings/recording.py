@@ -1,10 +1,11 @@
 """One recording, read through its map into observations by agent, with an account in which nothing is lost.
 
-read = observations + empty + refused + duplicates, in cells of a wide table, in rows of a long one (a row with at least one
-usable value is an observation; it is empty when all its values are).
-Identical observations of one device at one instant are one; differing ones are kept, each a millisecond after the one before,
-because a device has one observation an instant.
+read = observations + empty + refused + duplicates, in cells of a wide table, in rows of a long one (a row with at
+least one usable value is an observation; it is empty when all its values are). Identical observations of one device
+at one instant are one; differing ones are kept, each a millisecond after the one before, because a device has one
+observation an instant.
 """
+
 import math
 import re
 import unicodedata
@@ -32,10 +33,10 @@ class Account(msgspec.Struct):
     empty: int = 0
     duplicates: int = 0
     refused: dict[str, int] = {}
-    carried: int = 0            # of the observations: an empty cell that holds the last value
-    moved: int = 0              # of the observations: differ from another at the same instant
-    ambiguous: int = 0          # of the observations: their local time comes twice
-    nonexistent: int = 0        # of the observations: their local time never was
+    carried: int = 0  # of the observations: an empty cell that holds the last value
+    moved: int = 0  # of the observations: differ from another at the same instant
+    ambiguous: int = 0  # of the observations: their local time comes twice
+    nonexistent: int = 0  # of the observations: their local time never was
 
     def balanced(self) -> bool:
         return self.read == self.observations + self.empty + self.duplicates + sum(self.refused.values())
@@ -49,12 +50,12 @@ class Account(msgspec.Struct):
 class RecordedDevice:
     """A device of the recording and its observations in time order."""
 
-    source: str                 # its name in the recording
+    source: str  # its name in the recording
     name: str
     municipality: Municipality
     label: str = ""
     attributes: dict[str, Any] = field(default_factory=dict)
-    observations: dict[int, Values] = field(default_factory=dict)      # by observed_at
+    observations: dict[int, Values] = field(default_factory=dict)  # by observed_at
     last: Values = field(default_factory=dict)
 
 
@@ -88,12 +89,18 @@ def read(file: Path, recording_map: RecordingMap, profile: Profile) -> Recording
     reader = _Reader(recording_map, profile)
     wanted = [recording_map.time.column, *recording_map.devices.ignore]
     if recording_map.layout == "long":
-        wanted += [recording_map.devices.column, *(value.column for value in recording_map.values), *recording_map.devices.attributes.values()]
+        wanted += [
+            recording_map.devices.column,
+            *(value.column for value in recording_map.values),
+            *recording_map.devices.attributes.values(),
+        ]
         wanted += [recording_map.devices.label] if recording_map.devices.label else []
     for name in wanted:
         if name not in header:
             raise TableError(f"{file}: has no column {name!r}, which the map names")
-    entries = _wide(header, rows, recording_map) if recording_map.layout == "wide" else _long(header, rows, recording_map)
+    entries = (
+        _wide(header, rows, recording_map) if recording_map.layout == "wide" else _long(header, rows, recording_map)
+    )
     for entry in entries:
         reader.take(*entry)
     for device in reader.devices.values():
@@ -102,7 +109,7 @@ def read(file: Path, recording_map: RecordingMap, profile: Profile) -> Recording
     return Recording(recording_map, reader.account, [device for device in reader.devices.values() if device.name])
 
 
-Entry = tuple[Cell, str, list[Cell], dict[str, Cell]]       # time, device, cells of the values, other cells of the row
+Entry = tuple[Cell, str, list[Cell], dict[str, Cell]]  # time, device, cells of the values, other cells of the row
 
 
 def _wide(header: list[str], rows: Iterator[list[Cell]], recording_map: RecordingMap) -> Iterator[Entry]:
@@ -121,7 +128,12 @@ def _long(header: list[str], rows: Iterator[list[Cell]], recording_map: Recordin
     for row in rows:
         row = row + [None] * (len(header) - len(row))
         device = row[place[recording_map.devices.column]]
-        yield row[place[recording_map.time.column]], "" if is_empty(device) else str(device).strip(), [row[i] for i in columns], {name: row[place[name]] for name in more}
+        yield (
+            row[place[recording_map.time.column]],
+            "" if is_empty(device) else str(device).strip(),
+            [row[i] for i in columns],
+            {name: row[place[name]] for name in more},
+        )
 
 
 class _Reader:
@@ -201,8 +213,14 @@ class _Reader:
                 raise TableError(f"cannot name device {source!r}: {name!r} is already {self._names[key]!r}")
             self._names[key] = source
             label = row.get(self.map.devices.label) if self.map.devices.label else None
-            attributes = {attribute: plain(row[column]) for attribute, column in self.map.devices.attributes.items() if not is_empty(row.get(column))}
-            self.devices[source] = RecordedDevice(source, name, towns[0], "" if is_empty(label) else str(label).strip(), attributes)
+            attributes = {
+                attribute: plain(row[column])
+                for attribute, column in self.map.devices.attributes.items()
+                if not is_empty(row.get(column))
+            }
+            self.devices[source] = RecordedDevice(
+                source, name, towns[0], "" if is_empty(label) else str(label).strip(), attributes
+            )
         return self.devices[source]
 
 
@@ -240,7 +258,9 @@ def plain(cell: Cell) -> Any:
 
 
 def slug(text: str) -> str:
-    """A device's name as our grammar allows it: ASCII letters, digits and -._: only; raises TableError when nothing is left."""
+    """A device's name as our grammar allows it: ASCII letters, digits and -._: only; raises TableError when nothing
+    is left.
+    """
     plain = unicodedata.normalize("NFKD", text.replace("ß", "ss")).encode("ascii", "ignore").decode()
     found = re.sub(r"[^A-Za-z0-9._:]+", "-", plain).strip("-._:")[:128].rstrip("-")
     if not found:

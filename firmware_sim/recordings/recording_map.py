@@ -1,8 +1,10 @@
 """Maps: the one TOML file that says how to read a recording. Owns the format and its checks.
 
-A map names the kind, how time is written, which column is which device or property, in which unit, what an empty cell means, and
-to which municipality a device belongs. A wrong map is refused with file, key and value before a row is read.
+A map names the kind, how time is written, which column is which device or property, in which unit, what an empty cell
+means, and to which municipality a device belongs. A wrong map is refused with file, key and value before a row is
+read.
 """
+
 import re
 import tomllib
 from pathlib import Path
@@ -22,13 +24,15 @@ class MapError(ValueError):
 
 
 class Time(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How an instant is written. format: iso, unix_s, unix_ms, or a strptime pattern; zone: of times that name no offset."""
+    """How an instant is written. format: iso, unix_s, unix_ms, or a strptime pattern; zone: of times that name no
+    offset.
+    """
 
     column: str
     format: str = "iso"
     zone: str = "UTC"
-    ambiguous: Literal["earlier", "later", "refuse"] = "earlier"            # the hour that comes twice
-    nonexistent: Literal["shift_forward", "refuse"] = "shift_forward"       # the hour that is skipped
+    ambiguous: Literal["earlier", "later", "refuse"] = "earlier"  # the hour that comes twice
+    nonexistent: Literal["shift_forward", "refuse"] = "shift_forward"  # the hour that is skipped
 
 
 class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,7 +40,7 @@ class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     property: str
     unit: str
-    column: str = ""            # long layout only; a wide column is a device
+    column: str = ""  # long layout only; a wide column is a device
     scale: float = 1.0
     offset: float = 0.0
     words: dict[str, str] = {}
@@ -46,9 +50,9 @@ class Devices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which device an observation is of: in the long layout a column; in the wide one every column but these."""
 
     column: str = ""
-    label: str = ""                         # long: the column with the device's label
-    attributes: dict[str, str] = {}         # long: attribute = column, from the device's first row
-    ignore: tuple[str, ...] = ()            # wide: columns that are no devices
+    label: str = ""  # long: the column with the device's label
+    attributes: dict[str, str] = {}  # long: attribute = column, from the device's first row
+    ignore: tuple[str, ...] = ()  # wide: columns that are no devices
 
 
 class Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,7 +67,9 @@ class Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Municipality(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A municipality and the devices that are its: those whose name in the recording begins with `prefix`; the first that fits."""
+    """A municipality and the devices that are its: those whose name in the recording begins with `prefix`; the first
+    that fits.
+    """
 
     code: str
     name: dict[str, str]
@@ -82,7 +88,7 @@ class RecordingMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     licence: str
     kind: str
     layout: Literal["wide", "long"]
-    empty: Literal["none", "last"]          # an empty cell is no observation, or the last value again
+    empty: Literal["none", "last"]  # an empty cell is no observation, or the last value again
     time: Time
     devices: Devices
     values: tuple[Value, ...]
@@ -130,7 +136,13 @@ def _place_of(message: str, table: dict[str, Any]) -> tuple[str, Any]:
     keys += re.findall(r"field `([^`]+)`", message.partition(" - at ")[0])
     value: Any = table
     for key in keys:
-        value = value.get(key) if isinstance(value, dict) else value[int(key)] if isinstance(value, list) and key.isdigit() and int(key) < len(value) else None
+        value = (
+            value.get(key)
+            if isinstance(value, dict)
+            else value[int(key)]
+            if isinstance(value, list) and key.isdigit() and int(key) < len(value)
+            else None
+        )
     return ".".join(keys), value
 
 
@@ -146,7 +158,9 @@ def _faults(found: RecordingMap, profiles: dict[str, Profile]) -> list[tuple[str
     if found.layout == "wide" and len(found.values) > 1:
         faults.append(("values", len(found.values), "a wide recording holds one property"))
     if found.layout == "wide" and found.devices.column:
-        faults.append(("devices.column", found.devices.column, "in a wide recording each column is a device; leave this out"))
+        faults.append(
+            ("devices.column", found.devices.column, "in a wide recording each column is a device; leave this out")
+        )
     if found.layout == "long" and not found.devices.column:
         faults.append(("devices.column", "", "a long recording names the device in a column"))
     for number, value in enumerate(found.values):
@@ -156,13 +170,19 @@ def _faults(found: RecordingMap, profiles: dict[str, Profile]) -> list[tuple[str
             faults.append((f"{key}.property", value.property, f"{found.kind} has {', '.join(profile.properties)}"))
             continue
         if (found.layout == "long") != bool(value.column):
-            faults.append((f"{key}.column", value.column, "a long recording names the value's column, a wide one doesn't"))
+            faults.append(
+                (f"{key}.column", value.column, "a long recording names the value's column, a wide one doesn't")
+            )
         if item.numeric and value.unit != item.unit and value.scale == 1.0 and value.offset == 0.0:
             faults.append((f"{key}.unit", value.unit, f"{value.property} is in {item.unit!r}: needs scale or offset"))
         if value.scale == 0.0:
             faults.append((f"{key}.scale", value.scale, "would make every value the same"))
         if item.type == "enum":
-            faults += [(f"{key}.words.{word}", meant, f"{value.property} is one of {', '.join(item.values)}") for word, meant in value.words.items() if meant not in item.values]
+            faults += [
+                (f"{key}.words.{word}", meant, f"{value.property} is one of {', '.join(item.values)}")
+                for word, meant in value.words.items()
+                if meant not in item.values
+            ]
     if not found.municipalities:
         faults.append(("municipalities", [], "needs at least one"))
     for number, town in enumerate(found.municipalities):

@@ -1,4 +1,5 @@
 """A recording as the blocks of numbered streams: one block an agent, numbered in time order."""
+
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,17 @@ class RecordedBlocks:
 
     first = 0
 
-    def __init__(self, kind: str, properties: list[str], devices: list[RecordedDevice], shift_ms: int, group_ms: int) -> None:
+    def __init__(
+        self, kind: str, properties: list[str], devices: list[RecordedDevice], shift_ms: int, group_ms: int
+    ) -> None:
         device = np.array([i for i, row in enumerate(devices) for _ in row.observations], dtype=np.int64)
         at = np.array([at for row in devices for at in row.observations], dtype=np.int64) + shift_ms
         values = [values for row in devices for values in row.observations.values()]
         order, self._due = canonical([kind], np.zeros(len(at), dtype=np.int64), device, at, group_ms)
-        columns: dict[str, Column] = {"device": [devices[i].name for i in device[order].tolist()], "observed_at": at[order].tolist()}
+        columns: dict[str, Column] = {
+            "device": [devices[i].name for i in device[order].tolist()],
+            "observed_at": at[order].tolist(),
+        }
         for name in properties:
             columns[name] = [values[i].get(name) for i in order.tolist()]
         self._block = Block([kind], np.zeros(len(at), dtype=np.int64), self._due, [columns], np.arange(len(at)))
@@ -32,10 +38,15 @@ class RecordedBlocks:
     def of(recording: Recording, shift_ms: int, group_ms: int) -> dict[str, "RecordedBlocks"]:
         """The blocks of each agent, by '<municipality>/<agent>'."""
         properties = [value.property for value in recording.map.values]
-        return {agent: RecordedBlocks(recording.map.kind, properties, devices, shift_ms, group_ms) for agent, devices in recording.by_agent().items()}
+        return {
+            agent: RecordedBlocks(recording.map.kind, properties, devices, shift_ms, group_ms)
+            for agent, devices in recording.by_agent().items()
+        }
 
     @staticmethod
-    def of_file(file: Path, map_name: str, profiles: dict[str, Profile], shift_ms: int, group_ms: int) -> dict[str, "RecordedBlocks"]:
+    def of_file(
+        file: Path, map_name: str, profiles: dict[str, Profile], shift_ms: int, group_ms: int
+    ) -> dict[str, "RecordedBlocks"]:
         found = recording_map.read(recording_map.find(map_name), profiles)
         return RecordedBlocks.of(recordings.read(file, found, profiles[found.kind]), shift_ms, group_ms)
 

@@ -1,11 +1,12 @@
 """Tables of cells: CSV, CSV.gz and Parquet alike as a header and rows of text or values. Knows no map."""
+
 import csv
 import gzip
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-Cell = Any      # text from CSV; text, number, time or None from Parquet
+Cell = Any  # text from CSV; text, number, time or None from Parquet
 
 
 class TableError(ValueError):
@@ -35,9 +36,9 @@ def _csv(file: Path) -> tuple[list[str], Iterator[list[Cell]]]:
 
 
 def _lines(file: Path) -> Iterator[list[str]]:
-    opened = gzip.open(file, "rt", encoding="utf-8-sig", newline="") if file.suffix == ".gz" else file.open(encoding="utf-8-sig", newline="")
+    opening = gzip.open if file.suffix == ".gz" else open
     try:
-        with opened as text:
+        with opening(file, "rt", encoding="utf-8-sig", newline="") as text:
             yield from csv.reader(text)
     except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
         raise TableError(f"{file}: cannot be read: {error}") from error
@@ -45,7 +46,7 @@ def _lines(file: Path) -> Iterator[list[str]]:
 
 def _parquet(file: Path) -> tuple[list[str], Iterator[list[Cell]]]:
     import pyarrow.lib
-    import pyarrow.parquet     # pyarrow is large: only those who read Parquet load it
+    import pyarrow.parquet  # pyarrow is large: only those who read Parquet load it
 
     try:
         table = pyarrow.parquet.ParquetFile(file)
