@@ -16,6 +16,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -149,16 +150,16 @@ async def refuse_unknown_parameters(request: Request) -> None:
         return
     route = request.scope.get("route")
     names: dict[str, set[str]] = request.app.state.query_names
-    path = route.path if isinstance(route, APIRoute) else request.url.path
-    key = f"{request.method} {path}"
-    if key not in names:
-        operations = document(request.app)["paths"].get(path, {})
-        operation = operations.get(request.method.lower(), {})
-        names[key] = {item["name"] for item in operation.get("parameters", []) if item["in"] == "query"}
+    if not names:
+        for operations in document(request.app)["paths"].values():
+            for operation in operations.values():
+                parameters = operation.get("parameters", [])
+                names[operation["operationId"]] = {item["name"] for item in parameters if item["in"] == "query"}
+    known = names.get(route.name, set()) if isinstance(route, APIRoute) else set()
     found = [
-        {"where": f"query.{name}", "message": f"unknown; known are {', '.join(sorted(names[key])) or 'none'}"}
+        {"where": f"query.{name}", "message": f"unknown; known are {', '.join(sorted(known)) or 'none'}"}
         for name in request.query_params
-        if name not in names[key]
+        if name not in known
     ]
     if found:
         raise ProblemError(Code.INVALID, f"cannot take {found[0]['where']}: {found[0]['message']}", errors=found)
@@ -188,7 +189,7 @@ class SizeLimit:
             message = await receive()
             taken += len(message.get("body", b""))
             if taken > MAX_BODY_BYTES:
-                raise ProblemError(Code.TOO_LARGE, detail, headers={"Connection": "close"})
+                raise HTTPException(413, detail)  # the framework lets only its own exceptions through here
             return message
 
         await self._app(scope, limited, send)
@@ -222,6 +223,8 @@ class Observed:
         finally:
             route = scope.get("route")
             path = route.path if isinstance(route, APIRoute) else "other"
+            if scope["path"].startswith(PREFIX) and isinstance(route, APIRoute) and not path.startswith(PREFIX):
+                path = PREFIX + path  # an included router's route knows its own part only
             self._metrics.requests.labels(path, scope["method"], str(seen)).inc()
             if not path.endswith("/stream"):
                 self._metrics.seconds.labels(path).observe(time.perf_counter() - began_s)
