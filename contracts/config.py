@@ -52,7 +52,9 @@ def load(section: type[Settings], *, name: str, file: Path | None, environ: Mapp
     checked: dict[str, Any] = {}
     for key, value in values.items():
         try:
-            checked[key] = msgspec.convert(value, hints[key], strict=not origin[key].startswith("DURE_"))
+            checked[key] = msgspec.convert(
+                value, hints[key], strict=not origin[key].startswith("DURE_"), dec_hook=_decode
+            )
         except msgspec.ValidationError as error:
             raise ConfigError(f"{origin[key]} = {value!r}: {error}") from error
     for key, setting in known.items():
@@ -83,6 +85,12 @@ def settings_of(section: type[msgspec.Struct], *, name: str) -> Iterator[Setting
             required=field.required,
             description=description,
         )
+
+
+def _decode(cls: type, value: Any) -> Any:
+    if cls is Path and isinstance(value, str):
+        return Path(value)
+    raise NotImplementedError(cls)
 
 
 def _read(file: Path) -> dict[str, Any]:
