@@ -1,9 +1,9 @@
 """Devices, the map, the catalogue, registering: over the real application and a real database."""
 
-import gzip
-import json
 
-import httpx
+
+
+
 
 from tests.services.api_fixture import NOON, City, city, client_of, problem
 
@@ -114,7 +114,7 @@ async def test_profiles_label_everything_in_both_languages(city: City) -> None:
     assert shown["profiles"]["streetlight"]["display"]["headline"] == "power_consumption"
     assert shown["conditions"]["stuck"] == {"ko": "값 고정", "en": "Stuck"}
     assert set(shown["reasons"]["unknown_device"]) == {"ko", "en"}
-    assert gzip and answer.headers["content-encoding"] == "gzip"
+    assert answer.headers["content-encoding"] == "gzip"
 
 
 NEW = {
@@ -141,7 +141,7 @@ async def test_registering_refuses_what_does_not_fit(city: City) -> None:
         async def refused(status: int, **changes: object) -> str:
             return str(problem(await client.post("/api/v1/devices", json={**NEW, **changes}), status)["detail"])
 
-        assert "airship" not in await refused(422, kind="airship") or True
+        assert "airship" not in await refused(422, kind="airship")
         await refused(422, device="has space")
         await refused(422, latitude=91)
         await refused(422, colour="red")
@@ -168,7 +168,6 @@ async def test_every_error_has_the_one_shape(city: City) -> None:
                 yield b" " * 10_000
 
         problem(await client.post("/api/v1/devices", content=chunks()), 413)
-    assert json.loads(httpx.Response(200, json={}).text) == {}
 
 
 async def test_a_bug_is_answered_in_the_same_shape_without_its_words(city: City, monkeypatch) -> None:  # type: ignore[no-untyped-def]

@@ -1,0 +1,143 @@
+"""An account of one municipality sees nothing of another's: all routes of the OpenAPI document, answered in full, byte by byte."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from contracts import profiles
+from platform_api.app import create_app
+from platform_api.queries import database as database_module
+from platform_api.settings import Database, Settings
+from tests.services.api_fixture import MINE, NOON, OTHER, OTHERS_MARKS, City, city, client_of
+
+__all__ = ["city"]
+
+NUMBERS = {"device_id": (7001, 9001), "alarm_id": (770001, 990001), "quarantine_id": (880001, 880003, 880002)}
+QUERIES: dict[str, tuple[object, ...]] = {
+    "municipality": (OTHER, MINE), "agent": ("gy-pole-1",), "device_id": (7001,), "q": ("gy", "고양"), "state": (), "kind": ("streetlight",),
+    "bbox": ("126,37,127,38",), "from": (NOON - 3_600_000,), "to": (NOON + 3_600_000,),
+}  # fmt: skip
+BODIES: dict[str, dict[str, Any]] = {
+    "close_alarm": {"cause": "real"},
+    "post_device": {
+        "municipality": OTHER, "device": "gy-sl-1", "kind": "streetlight", "agent": "gy-pole-1",
+        "label": {"ko": "", "en": ""}, "latitude": 37.6, "longitude": 126.8,
+    },
+}  # fmt: skip
+ENDLESS, ENDING = {"get_stream"}, {"sign_out"}  # the stream has a test of its own; a sign-out would end the walk
+
+
+def operations() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+    document = create_app(Settings(), Database(url="postgresql://"), profiles.load()).openapi()
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield operation["operationId"], method, path, operation
+
+
+def requests_of(name: str, method: str, path: str, operation: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Requests that try hard to be shown 41280: its numbers in the path, its names in the query and body."""
+    named = [item["name"] for item in operation.get("parameters", []) if item["in"] == "path"]
+    queries = [item["name"] for item in operation.get("parameters", []) if item["in"] == "query"]
+    for numbers in itertools.product(*(NUMBERS[item] for item in named)):
+        filled = path.format(**dict(zip(named, numbers, strict=True)))
+        body = {"json": BODIES[name]} if name in BODIES else {}
+        yield method, filled, body
+        for query in queries:
+            for value in QUERIES.get(query, ()):
+                yield method, filled, {**body, "params": {query: value}}
+
+
+def leaks(answer: httpx.Response, sent: dict[str, Any]) -> list[str]:
+    """Marks of 41280 in an answer, but for those that the request itself named."""
+    named = str(sent) + str(answer.request.url)
+    text = answer.text + str(dict(answer.headers))
+    return [mark for mark in OTHERS_MARKS if mark in text and mark not in named]
+
+
+async def walk(city: City, name: str) -> list[str]:
+    """Every leak that an account finds over all operations."""
+    found = []
+    async with client_of(city, name) as client:
+        for operation_id, method, path, operation in operations():
+            if operation_id in ENDLESS | ENDING | {"sign_in"}:
+                continue
+            for verb, filled, sent in requests_of(operation_id, method, path, operation):
+                answer = await client.request(verb, filled, **sent)
+                assert answer.status_code < 500 or path == "/ready", (filled, answer.text)
+                found += [f"{verb} {filled} {sent}: {mark}" for mark in leaks(answer, sent)]
+                if any(str(number) in filled for number in (7001, 770001, 880001, 880003)):
+                    assert answer.status_code in (403, 404), (filled, answer.text)
+    return found
+
+
+@pytest.mark.parametrize("name", ["operator", "engineer"])
+async def test_no_route_shows_another_municipality(city: City, name: str) -> None:
+    assert await walk(city, name) == []
+
+
+async def test_the_walk_sees_everything_there_is_to_see_for_an_account_of_all(city: City) -> None:
+    """What the walk looks for is really shown, by the routes that should; so its silence means something."""
+    async with client_of(city, "viewer") as client:
+        shown = ""
+        for path in ("municipalities", "devices", "devices.geojson", "alarms", "quarantine", "agents"):
+            shown += (await client.get(f"/api/v1/{path}")).text
+    assert [mark for mark in OTHERS_MARKS if mark not in shown] == []
+
+
+@pytest.mark.parametrize(
+    "statement", ["devices", "device_features", "alarms", "municipalities", "agents", "quarantine", "quarantine_refused"]
+)
+async def test_a_statement_without_its_filter_is_caught(
+    city: City, statement: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The seeded violation: one statement forgets whose things may be seen."""
+    real = database_module.text_of
+
+    def without_filter(name: str) -> str:
+        text = real(name)
+        return text.replace("%(permitted)s::text[] IS NULL", "(%(permitted)s::text[] IS NULL OR true)") if name == statement else text
+
+    monkeypatch.setattr(database_module, "text_of", without_filter)
+    with pytest.raises(AssertionError):
+        assert await walk(city, "operator") == []
+
+
+async def test_counts_are_of_the_accounts_municipality_only(city: City) -> None:
+    async with client_of(city, "operator") as client:
+        status = (await client.get("/api/v1/status")).json()
+        alarms = (await client.get("/api/v1/alarms")).json()
+    assert status["observations"] == {
+        "received": 150, "committed": 140, "duplicate": 5, "out_of_order": 3, "quarantined": 2, "lost": 7
+    }  # fmt: skip
+    assert status["open_alarms"] == {"info": 0, "warning": 2, "critical": 1, "total": 3}
+    assert status["agents"] == {"ok": 1, "silent": 1, "behind": 0, "never": 0}
+    assert (status["devices"], status["workers"], status["database"]["size_bytes"]) == (4, [], None)
+    assert alarms["counts"] == {"open": 2, "acknowledged": 1, "cleared": 1, "closed": 0}
+    async with client_of(city, "viewer") as client:
+        everything = (await client.get("/api/v1/status")).json()
+    assert everything["observations"]["committed"] == 840
+    assert everything["open_alarms"]["total"] == 5
+    assert everything["observations_per_s"] == 120.5
+    assert everything["latency_p99_ms"] == 300
+    assert everything["database"]["size_bytes"] > 1_000_000
+
+
+async def test_nothing_of_another_municipality_can_be_changed(city: City) -> None:
+    before = city.run("SELECT alarm_id, state FROM alarm ORDER BY 1"), city.run("SELECT admit_requested_at FROM quarantine WHERE quarantine_id = 880001")
+    async with client_of(city, "engineer") as client:
+        assert (await client.post("/api/v1/alarms/770001/acknowledge")).status_code == 404
+        assert (await client.post("/api/v1/alarms/770001/close", json={"cause": "real"})).status_code == 404
+        assert (await client.post("/api/v1/quarantine/880001/admit")).status_code == 404
+    after = city.run("SELECT alarm_id, state FROM alarm ORDER BY 1"), city.run("SELECT admit_requested_at FROM quarantine WHERE quarantine_id = 880001")
+    assert after == before
+
+
+@pytest.fixture(autouse=True)
+def as_seeded(city: City) -> Iterator[None]:
+    """The walk also acknowledges, closes and admits in its own municipality: put that back."""
+    yield
+    city.run("UPDATE alarm SET state = 'open', acknowledged_by = null WHERE alarm_id IN (990001, 770001, 770002)")
+    city.run("UPDATE quarantine SET admit_requested_at = null, admit_requested_by = null")
