@@ -19,6 +19,7 @@ from broker.supervisor import Broker, Supervisor
 from contracts.log import log
 
 BROKERS: dict[str, Broker] = {nats.NAME: nats, mosquitto.NAME: mosquitto}
+DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 1883  # MQTT's own
 APPLIED_WITHIN_S = 20.0
 
@@ -56,7 +57,7 @@ def serve(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--broker", choices=sorted(BROKERS), default=nats.NAME, help="which one (default: %(default)s, from its wheel)"
     )
-    parser.add_argument("--host", default="127.0.0.1", help="loopback address to listen on (default: %(default)s)")
+    parser.add_argument("--host", default=DEFAULT_HOST, help="loopback address to listen on (default: %(default)s)")
     parser.add_argument(
         "--port",
         type=_port,
@@ -70,7 +71,7 @@ def serve(argv: Sequence[str]) -> int:
         broker = BROKERS[options.broker]
         supervisor = Supervisor(state, broker, host=options.host)
         port = _choose_port(state, options.host, options.port)
-        state.remember_port(port)
+        state.remember_address(options.host, port)
         registry.issue(state, [], host=options.host, port=port)
         supervisor.run(port, on_ready=lambda: print(f"ready port={port}", flush=True))
     return 0
@@ -89,7 +90,9 @@ def credentials(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--fleet", type=Path, required=True, help="fleet manifest (JSON with `agents`: municipality, agent)"
     )
-    parser.add_argument("--host", default="127.0.0.1", help="the broker's address in the files (default: %(default)s)")
+    parser.add_argument(
+        "--host", help=f"the broker's address in the files (default: that of the last start, else {DEFAULT_HOST})"
+    )
     parser.add_argument(
         "--port",
         type=_port,
@@ -106,8 +109,9 @@ def credentials(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     agents = [(entry.municipality, entry.agent) for entry in _read_fleet(options.fleet).agents]
     state = State(options.state)
+    host = options.host or state.remembered_host() or DEFAULT_HOST
     port = options.port or state.remembered_port() or DEFAULT_PORT
-    issued = registry.issue(state, agents, host=options.host, port=port, prune=options.prune, reissue=options.reissue)
+    issued = registry.issue(state, agents, host=host, port=port, prune=options.prune, reissue=options.reissue)
     counts = {"made": issued.made, "kept": issued.kept, "revoked": issued.revoked, "unlisted": issued.unlisted}
     print(
         "credentials",

@@ -1,7 +1,7 @@
 """The state directory: where everything of a broker lives, and who may hold it.
 
 Promise: files are replaced whole and readable by their owner only; one supervisor at a time. The directory holds
-`registry.json` (identities, hashes only), `credentials/` (the files that clients take), `port`, `broker.log`,
+`registry.json` (identities, hashes only), `credentials/` (the files that clients take), `host`, `port`, `broker.log`,
 and a directory of configuration and store for each broker that has run here.
 """
 
@@ -60,7 +60,14 @@ class State:
         except (FileNotFoundError, ValueError):
             return None
 
-    def remember_port(self, port: int) -> None:
+    def remembered_host(self) -> str | None:
+        try:
+            return (self.directory / "host").read_text().strip() or None
+        except FileNotFoundError:
+            return None
+
+    def remember_address(self, host: str, port: int) -> None:
+        write(self.directory / "host", f"{host}\n")
         write(self.directory / "port", f"{port}\n")
 
     @contextmanager

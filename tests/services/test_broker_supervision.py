@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from broker import process
+from broker.registry import read_credentials
 from contracts import topics
 from contracts.topics import Channel
 from tests.services.broker_fixture import (
@@ -19,6 +20,7 @@ from tests.services.broker_fixture import (
     RunningBroker,
     command,
     connect,
+    fleet,
     running_broker,
     wait_until,
 )
@@ -226,3 +228,19 @@ def test_serves_loopback_only(tmp_path: Path) -> None:
     refused = subprocess.run(arguments, capture_output=True, text=True, timeout=30)
     assert refused.returncode == 1
     assert "cannot listen on '0.0.0.0': only loopback" in refused.stderr
+
+
+def test_credentials_keep_the_address_that_the_broker_was_given(tmp_path: Path) -> None:
+    """A run that adds agents must not send the others elsewhere."""
+    state, fleet_file = tmp_path / "state", tmp_path / "fleet.json"
+    fleet_file.write_text(fleet())
+    arguments = command("--state", state, "--host", "127.0.0.2", "--port", 0)
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as supervisor:
+        assert supervisor.stdout is not None
+        assert supervisor.stdout.readline().startswith("ready port=")
+        subprocess.run(command("credentials", "--state", state, "--fleet", fleet_file), check=True, timeout=30)
+        found = read_credentials(state / "credentials" / "agents" / f"{ONE}.toml")
+        with connect(found) as agent:
+            assert not agent.connects[0].is_failure
+        assert found.host == "127.0.0.2"
+        supervisor.terminate()
