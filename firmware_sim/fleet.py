@@ -83,7 +83,7 @@ def _town(town: Town, counts: dict[str, int], seed: int, serial: dict[str, int])
     for number, district in enumerate(town.districts):
         random = np.random.Generator(np.random.PCG64(key_of(seed, town.code, district.en)))
         wanted = {kind: per_district[kind][number] for kind in counts}
-        lines = streets.lay(town, district, max(wanted["streetlight"], 14), random)
+        lines = streets.lay(town, district, max(wanted["streetlight"], 14))
         placed: list[tuple[str, Site]] = [
             ("streetlight", site) for site in streets.lamps(lines, wanted["streetlight"], random)
         ]

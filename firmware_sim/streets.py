@@ -2,16 +2,19 @@
 
 A district is a bowed grid of main streets and side lanes around its centre, turned to the bearing of the real town,
 with a ring arc: wide enough for the lamps asked for. Lamps stand every 35 m on alternating sides, bins at corners,
-bays in rows at the kerb and in car parks, garages near the centre. Same district, counts and random numbers: same
-places.
+bays in rows at the kerb and in car parks, garages near the centre. Same district and counts: same streets.
 """
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, pairwise
 
 import numpy as np
 
 from firmware_sim.geography import District, Town
+from firmware_sim.randomness import key_of
 
 LAMP_SPACING_M = 35.0
 ALONG_M, ACROSS_M = 310.0, 240.0  # a superblock
@@ -25,7 +28,12 @@ class Street:
     ko: str
     en: str
     main: bool
-    points: list[Point]  # every metre or so
+    points: list[Point]
+
+    @cached_property
+    def metres(self) -> list[float]:
+        """Distance of each point from the street's start."""
+        return [0.0, *accumulate(math.dist(a, b) for a, b in pairwise(self.points))]
 
 
 @dataclass(frozen=True)
@@ -48,69 +56,73 @@ def to_degrees(district: District, at: Point) -> tuple[float, float]:
     return round(float(latitude), 6), round(float(longitude), 6)
 
 
-def lay(town: Town, district: District, lamps: int, random: np.random.Generator) -> list[Street]:
-    """Streets of the district, nearest to its centre first, long enough for the lamps."""
-    radius = 260.0
+def lay(town: Town, district: District, lamps: int) -> list[Street]:
+    """Streets of the district, the most important first, just enough for the lamps. They don't depend on the seed."""
+    radius = 320.0
     while True:
-        streets = _streets(
-            town, district, radius, np.random.Generator(np.random.PCG64(7 + town.districts.index(district)))
-        )
-        if sum(_length(street) for street in streets) >= lamps * LAMP_SPACING_M * 1.02:
-            random.random()
-            return streets
+        lit: list[Street] = []
+        room = 0
+        for street in _streets(town, district, radius):
+            lit.append(street)
+            room += int((_length(street) - 12.0) // LAMP_SPACING_M)
+            if room >= lamps:
+                return lit
         radius += 40.0
 
 
-def _streets(town: Town, district: District, radius: float, random: np.random.Generator) -> list[Street]:
-    first = town.districts.index(district) * 2
-    names = [town.streets[(first + i) % len(town.streets)] for i in range(len(town.streets))]
-    lines: list[tuple[float, bool, int]] = []
-    for number in range(int(radius // ACROSS_M) + 1):
-        lines += [(side * number * ACROSS_M, True, number) for side in ((1, -1) if number else (1,))]
-    for number in range(int(radius // ALONG_M) + 1):
-        lines += [(side * number * ALONG_M, False, number) for side in ((1, -1) if number else (1,))]
-    lines.sort(key=lambda line: (abs(line[0]), not line[1], line[0]))
+def _streets(town: Town, district: District, radius: float) -> list[Street]:
+    """A boulevard, a street across it, a ring, then side lanes outward from the centre."""
+    number_of = town.districts.index(district)
+    random = np.random.Generator(np.random.PCG64(key_of(town.code, district.en)))
+    names = [town.streets[(2 * number_of + i) % len(town.streets)] for i in range(3)]
+    along_m, across_m = ALONG_M * random.uniform(0.8, 1.25), ACROSS_M * random.uniform(0.8, 1.25)
+    lines = [
+        (side * k * across_m, True, k) for k in range(int(radius // across_m) + 1) for side in ((1, -1) if k else (1,))
+    ]
+    lines += [
+        (side * k * along_m, False, k) for k in range(int(radius // along_m) + 1) for side in ((1, -1) if k else (1,))
+    ]
+    lines.sort(key=lambda line: (abs(line[0]), not line[1], line[0] * random.choice((-1, 1))))
+    middle = random.uniform(-0.3, 0.3) * radius
     streets = []
-    for i, (offset, along, number) in enumerate(lines):
+    for i, (offset, along, k) in enumerate(lines):
         base = names[0 if along else 1]
-        half = radius * (1.15 if number == 0 else math.sqrt(max(0.2, 1 - (offset / (radius * 1.15)) ** 2)))
-        bow, slant = random.uniform(-16, 16), random.uniform(-0.02, 0.02)
-        steps = np.arange(-half, half, 1.0)
-        drift = offset + bow * (1 - (steps / half) ** 2) * (number > 0) + slant * steps
-        points = [(float(a), float(b)) if along else (float(b), float(a)) for a, b in zip(steps, drift, strict=True)]
-        lane = 4 * i + (1 if offset < 0 else 2)
-        streets.append(
-            Street(
-                base[0] if number == 0 else f"{base[0]} {lane}번길",
-                base[1] if number == 0 else f"{base[1]} {lane}beon-gil",
-                number == 0,
-                points,
-            )
+        reach = (
+            radius * (2.0 if along else 1.3)
+            if k == 0
+            else radius * math.sqrt(max(0.3, 1 - (offset / (radius * 1.2)) ** 2))
         )
-    ring = 0.72 * radius
-    arc = np.arange(math.radians(25), math.radians(155), 1.0 / ring)
-    name = names[2]
-    streets.insert(2, Street(name[0], name[1], True, [(ring * math.cos(a), -ring * math.sin(a) * 0.9) for a in arc]))
+        bow, slant = random.uniform(-30, 30), random.uniform(-0.05, 0.05)
+        shift = middle if k == 0 and along else random.uniform(-0.35, 0.35) * reach * (k > 0)
+        steps = np.arange(-reach, reach, 10.0)
+        drift = (
+            offset + bow * (1 - (steps / reach) ** 2) * (k > 0) + slant * steps + 18 * (k == 0) * np.sin(steps / 210.0)
+        )
+        points = [
+            (float(a), float(b)) if along else (float(b), float(a)) for a, b in zip(steps + shift, drift, strict=True)
+        ]
+        lane = 4 * i + (1 if offset < 0 else 2)
+        name = base if k == 0 else (f"{base[0]} {lane}번길", f"{base[1]} {lane}beon-gil")
+        streets.append(Street(*name, k == 0, points))
+    ring, start = random.uniform(0.55, 0.85) * radius, random.uniform(0, 2 * math.pi)
+    arc = np.arange(start, start + random.uniform(1.2, 2.6), 10.0 / ring)
+    streets.insert(
+        int(random.integers(2, 4)), Street(*names[2], True, [(ring * math.cos(a), ring * math.sin(a)) for a in arc])
+    )
     return streets
 
 
 def _length(street: Street) -> float:
-    return sum(math.dist(a, b) for a, b in zip(street.points, street.points[1:], strict=False))
+    return street.metres[-1]
 
 
 def _along(street: Street, distance: float) -> tuple[Point, Point]:
     """(point, unit vector to its left) so many metres from the street's start."""
-    passed = 0.0
-    for a, b in zip(street.points, street.points[1:], strict=False):
-        step = math.dist(a, b)
-        if passed + step >= distance:
-            part = (distance - passed) / step
-            return (a[0] + part * (b[0] - a[0]), a[1] + part * (b[1] - a[1])), (
-                -(b[1] - a[1]) / step,
-                (b[0] - a[0]) / step,
-            )
-        passed += step
-    return street.points[-1], (0.0, 0.0)
+    step = min(max(1, bisect_left(street.metres, distance)), len(street.points) - 1)
+    a, b = street.points[step - 1], street.points[step]
+    length = street.metres[step] - street.metres[step - 1]
+    part = (distance - street.metres[step - 1]) / length
+    return (a[0] + part * (b[0] - a[0]), a[1] + part * (b[1] - a[1])), (-(b[1] - a[1]) / length, (b[0] - a[0]) / length)
 
 
 def _beside(street: Street, distance: float, left_m: float) -> Point:
@@ -156,7 +168,7 @@ def bays(district: District, streets: list[Street], count: int) -> list[Site]:
     rows = [
         (street, float(distance), side)
         for street in streets
-        if not street.main or len(streets) < 4
+        if not street.main or len(streets) < 5
         for side in (5.0, -5.0)
         for distance in np.arange(35.0, _length(street) - 75.0, 155.0)
     ]

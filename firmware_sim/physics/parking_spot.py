@@ -1,6 +1,7 @@
 """Parking bays: cars arrive by hour of week and stay for a lognormal time.
 
-A bay reports each change and, besides, once a period. Around four in the morning each bay draws anew whether a car stands there for the night; so what a bay shows at any
+A bay reports each change and, besides, once a period. Around four in the morning each bay draws anew whether a car
+stands there for the night; so what a bay shows at any
 instant follows from the day that began at the last such moment. A car that finds a bay taken does not count for that
 bay.
 """
