@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from contracts import wire
 from contracts.cursor import Position, advance, judge
 from contracts.wire import CursorMessage
-from edge.outbox import Outbox, Reading
+from edge import columns
+from edge.outbox import Epoch, Outbox, Reading
 from edge.uplink import Uplink, Window
 
 PLENTY = 1 << 30
@@ -90,6 +91,23 @@ class Receiver:
         """The transaction failed: nothing of it happened."""
 
 
+class WatchedOutbox(Outbox):
+    """Tells the world which observations it drops before the platform is known to have them."""
+
+    world: "World"
+
+    def _drop_waiting(self, epoch: Epoch) -> int | None:
+        self.world.dropped |= observations_in(self, epoch.epoch, epoch.floor)
+        return super()._drop_waiting(epoch)
+
+
+def observations_in(outbox: Outbox, epoch: int, seq: int) -> set[int]:
+    batch = outbox.read(epoch, seq)
+    if batch is None:
+        return set()
+    return {n for kind in wire.decode_body(batch.body).values() for n in kind["observed_at"]}
+
+
 class Box:
     """An agent on a box, its card and its devices. What the devices said is numbered; they can say it again."""
 
@@ -101,7 +119,8 @@ class Box:
         else:
             connection.deserialize(card)
         self._connection = connection
-        self.outbox = Outbox(
+        WatchedOutbox.world = world
+        self.outbox = WatchedOutbox(
             connection,
             max_bytes=world.max_bytes,
             batch_observations=4,
@@ -152,10 +171,7 @@ class Box:
         found: dict[tuple[int, int], set[int]] = {}
         for epoch in self.outbox.epochs.values():
             for seq in range(epoch.floor, epoch.next_seq):
-                batch = self.outbox.read(epoch.epoch, seq)
-                assert batch is not None, "a hole in the outbox"
-                groups = wire.decode_body(batch.body)
-                found[epoch.epoch, seq] = {n for kind in groups.values() for n in kind["observed_at"]}
+                found[epoch.epoch, seq] = observations_in(self.outbox, epoch.epoch, seq)
         return found
 
 
@@ -175,7 +191,7 @@ class World:
         self.database_copy: Database | None = None
         self.cards_copied_back = False
         self.databases_restored = False
-        self.dropped_elsewhere = 0  # counted by boxes that are no more
+        self.dropped: set[int] = set()  # observations that an outbox gave up for want of room
         self.collisions: dict[tuple[int, int], set[int]] = {}  # batches that two boxes may number alike; what both have
 
     def next_number(self) -> int:
@@ -243,6 +259,37 @@ class World:
             while self.down:
                 self.answer(0, "arrives")
 
+    def work(self, who: int, observations: int) -> None:
+        """A good day: devices speak, the platform hears."""
+        self.say(who, observations)
+        self.listen(who)
+        self.now_ms += 1000
+        self.flow(2)
+
+    def rough(self, fates: list[str]) -> None:
+        """Some of what is sent now meets a fate, and the answers come back; the rest stays on its way."""
+        for box in self.boxes:
+            if box.link.nonce is None:
+                box.link.nonce = self.next_number()
+            box.pump()
+        for fate in fates:
+            self.carry(0, fate)
+        while self.down:
+            self.answer(0, "arrives")
+        for box in self.boxes:
+            box.pump()
+
+    def broker_dies(self) -> None:
+        """Whatever was on its way is gone, and every connection with it."""
+        self.up.clear()
+        self.down.clear()
+        for box in self.boxes:
+            box.link.nonce = None
+
+    def flood(self, who: int, observations: int) -> None:
+        self.say(who, observations)
+        self.listen(who)
+
     def crash(self, who: int) -> None:
         """Power cut: what was committed to the card is what remains; the devices can say the rest again."""
         box = self._box(who)
@@ -255,7 +302,6 @@ class World:
         """An older copy of the card goes into the box; its devices have gone on since."""
         if self.card_copy is not None:
             self.cards_copied_back = True
-            self.dropped_elsewhere += self.boxes[0].outbox.counters["dropped"]
             self.boxes[0] = Box(self, self.card_copy)
 
     def clone(self) -> None:
@@ -308,12 +354,12 @@ class World:
         there = set(database.rows) | set(database.quarantined)
         missing = self.taken - there
         lost = database.count["lost"]
-        dropped = self.dropped_elsewhere + sum(box.outbox.counters["dropped"] for box in self.boxes)
         plenty = self.max_bytes == PLENTY
-        assert not (plenty and dropped), "dropped without need"
+        assert not (plenty and self.dropped), "dropped without need"
         if not self.cards_copied_back and not self.databases_restored:
             assert len(missing) == lost, "lost is not what is missing"
-            assert lost <= dropped, "something is missing that no outbox had to drop"
+            assert missing <= self.dropped, "something is missing that no outbox had to drop"
+            assert sum(box.outbox.counters["dropped"] for box in self.boxes) == len(self.dropped), "dropped, not counted"
         if not self.cards_copied_back and plenty:
             assert not missing, "something is missing though there was room for it all"
         if plenty:
@@ -331,5 +377,5 @@ class World:
         connection.deserialize(card)
         epoch, seq = connection.execute("SELECT epoch, next_seq FROM epoch ORDER BY ordinal DESC").fetchone()
         bodies = connection.execute("SELECT columns FROM pending").fetchall()
-        waiting = {n for (body,) in bodies for kind in wire._groups_decoder.decode(body).values() for n in kind["observed_at"]}
+        waiting = {n for (body,) in bodies for kind in columns.decode(body).values() for n in kind["observed_at"]}
         self.collisions[epoch, seq] = waiting

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import tests.properties.cursor_world as world_module
 from contracts.cursor import Position, Sender, Verdict
-from contracts.wire import Header
+from contracts.wire import CursorMessage, Header
 from edge import uplink
 from edge.outbox import Epoch, Outbox
 from tests.properties.cursor_world import PLENTY, SCARCE, Database, Receiver, World
@@ -31,12 +31,15 @@ USUAL = (
     st.tuples(st.just("carry"), WHICH, FATES),
     st.tuples(st.just("answer"), WHICH, ANSWERS),
     st.tuples(st.just("flow"), st.integers(1, 4)),
+    st.tuples(st.just("work"), WHO, st.integers(1, 9)),
+    st.tuples(st.just("rough"), st.lists(FATES, min_size=1, max_size=6)),
     st.tuples(st.just("disconnect"), WHO),
+    st.tuples(st.just("broker_dies")),
     st.tuples(st.just("crash"), WHO),
 )
 CARDS = (st.tuples(st.just("copy_card")), st.tuples(st.just("copy_card_back")), st.tuples(st.just("clone")))
 DATABASES = (st.tuples(st.just("copy_database")), st.tuples(st.just("restore_database")))
-FLOOD = (st.tuples(st.just("say"), WHO, st.integers(20, 60)), st.tuples(st.just("listen"), WHO))
+FLOOD = (st.tuples(st.just("flood"), WHO, st.integers(10, 80)),) * 2
 
 
 def stories(*steps: Any) -> st.SearchStrategy[list[tuple[Any, ...]]]:
@@ -52,6 +55,13 @@ LIVES = st.one_of(
 )
 
 
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch):
+    """Thousands of lives would fill the log."""
+    monkeypatch.setattr("edge.uplink.log", lambda *_, **__: None)
+    monkeypatch.setattr("edge.condition.log", lambda *_, **__: None)
+
+
 def live(life: tuple[int, list[tuple[Any, ...]]]) -> World:
     """Let a life befall a world, then check what must hold."""
     max_bytes, steps = life
@@ -64,7 +74,7 @@ def live(life: tuple[int, list[tuple[Any, ...]]]) -> World:
     return world
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(LIVES)
 def test_every_observation_is_there_once_or_counted_as_lost(life):
     live(life)
@@ -73,8 +83,8 @@ def test_every_observation_is_there_once_or_counted_as_lost(life):
 # -- broken variants
 
 Change = tuple[Any, str, Any]
-_on_cursor, _mark_sent, _commit, _open_epoch = Sender.on_cursor, Sender.mark_sent, Outbox.commit, Outbox.open_epoch
-_drop_waiting, _receive, _outbox_commit = Outbox._drop_waiting, Receiver.receive, Outbox._commit
+_on_cursor, _send_batch, _commit, _open_epoch = Sender.on_cursor, uplink.Uplink._send_batch, Outbox.commit, Outbox.open_epoch
+_drop_waiting, _outbox_commit, _hear = Outbox._drop_waiting, Outbox._commit, uplink.Uplink._hear
 
 
 def gap_is_taken() -> list[Change]:
@@ -122,23 +132,26 @@ def cursor_is_of_the_agent_and_not_of_the_epoch() -> list[Change]:
 
 
 def agent_forgets_what_it_sent() -> list[Change]:
-    def mark_sent(sender: Sender, seq: int, now_ms: int) -> None:
-        _mark_sent(sender, seq, now_ms)
-        sender.acked = seq
+    def send_batch(link: uplink.Uplink, epoch: Epoch, sender: Sender, seq: int, now_ms: int, nonce: int) -> bool:
+        sent = _send_batch(link, epoch, sender, seq, now_ms, nonce)
+        link._outbox.commit(epoch.epoch, seq)
+        link._outbox._drop(epoch, seq + 1 - epoch.floor)
+        return sent
 
-    return [(Sender, "mark_sent", mark_sent)]
+    return [(uplink.Uplink, "_send_batch", send_batch)]
 
 
 def never_rewinds() -> list[Change]:
     return [(Sender, "_rewind", lambda self, now_ms, spread=0.0: None)]
 
 
-def cursor_is_trusted_one_batch_too_far() -> list[Change]:
-    def commit(outbox: Outbox, epoch: int, seq: int) -> None:
-        top = outbox.epochs[epoch].next_seq - 1 if epoch in outbox.epochs else seq
-        _commit(outbox, epoch, min(seq + 1, top))
+def what_is_under_way_is_trimmed_with_the_cursor() -> list[Change]:
+    def hear(link: uplink.Uplink, cursor: CursorMessage, now_ms: int) -> None:
+        _hear(link, cursor, now_ms)
+        if cursor.epoch in link._senders:
+            link._outbox.commit(cursor.epoch, link._senders[cursor.epoch].sent)
 
-    return [(Outbox, "commit", commit)]
+    return [(uplink.Uplink, "_hear", hear)]
 
 
 def cursor_never_goes_back() -> list[Change]:
@@ -219,7 +232,7 @@ MUTANTS: list[Callable[[], list[Change]]] = [
     cursor_is_of_the_agent_and_not_of_the_epoch,
     agent_forgets_what_it_sent,
     never_rewinds,
-    cursor_is_trusted_one_batch_too_far,
+    what_is_under_way_is_trimmed_with_the_cursor,
     cursor_never_goes_back,
     committed_batches_are_deleted_at_once,
     floor_is_not_declared,
