@@ -32,6 +32,7 @@ def checkout(tmp_path):
 def program(checkout: Path, name: str, text: str) -> None:
     path = checkout / name
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)  # never write through a link to the system's own tool
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o755)
 
