@@ -11,7 +11,16 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from contracts import topics, wire
 from contracts.topics import Channel
-from tests.services.broker_fixture import Connection, RunningBroker, connect
+from tests.services.broker_fixture import (
+    Connection,
+    RunningBroker,
+    any_broker,
+    connect,
+    mosquitto_broker,
+    nats_broker,
+)
+
+__all__ = ["any_broker", "mosquitto_broker", "nats_broker"]  # pytest finds fixtures by name here
 
 ONE, TWO = "41280.pole-01", "41280.pole-02"
 QOS = pytest.mark.parametrize("qos", [0, 1])
