@@ -14,7 +14,6 @@ SECTIONS = {
     "ingest": "ingest_service.settings",
     "database": "ingest_service.settings:Database",
     "api": "platform_api.settings",
-    "broker": "broker.settings",
 }
 
 
