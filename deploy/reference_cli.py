@@ -155,7 +155,7 @@ def topics_page() -> str:
         + "\n".join(rows)
         + f"\n\nA batch is a header of {wire.HEADER_BYTES} bytes, big-endian, and a body of at most "
         f"{wire.MAX_BODY_BYTES} bytes and {wire.MAX_OBSERVATIONS} observations: JSON, a group a kind, a list a "
-        "property, or the same compressed with zstd. The machine-readable description is [asyncapi.json](asyncapi.json).\n\n"
+        "property, or the same compressed with zstd. For machines: [asyncapi.json](asyncapi.json).\n\n"
         "| field | bytes | meaning |\n|---|---|---|\n"
         "| magic | 2 | `DU` |\n| version | 1 | 1 |\n| flags | 1 | 0 |\n"
         "| epoch | 8 | random number of an independent stream of batches, 63 bits |\n"

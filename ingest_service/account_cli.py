@@ -6,12 +6,10 @@ import os
 import sys
 from pathlib import Path
 
-import psycopg
-
 from contracts import config, profiles
 from ingest_service.settings import Database
 from ingest_service.store.account import account
-from ingest_service.store.connection import connect
+from ingest_service.store.connection import DatabaseError, connect
 
 
 def main(argv: list[str]) -> int:
@@ -29,7 +27,7 @@ def main(argv: list[str]) -> int:
     except (config.ConfigError, profiles.ProfileError) as error:
         print(error, file=sys.stderr)
         return 2
-    except psycopg.Error as error:
+    except DatabaseError as error:
         print(f"cannot count: {error}", file=sys.stderr)
         return 1
     print()

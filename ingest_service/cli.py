@@ -7,14 +7,13 @@ import sys
 import threading
 from pathlib import Path
 
-import psycopg
-
 from contracts import config, profiles
 from contracts.log import log
 from ingest_service import exporter, rollups, warm_up
 from ingest_service.inbox import Inbox
 from ingest_service.pipeline import Pipeline
 from ingest_service.settings import Database, Settings, parse_shards
+from ingest_service.store.connection import DatabaseAway
 from ingest_service.store.store import SchemaMissing, ShardTaken, Store
 
 PATIENCE_S = 60.0  # how long a start waits for database, broker and shards that a dying worker still holds
@@ -38,7 +37,9 @@ def main(argv: list[str]) -> int:
         database = config.load(Database, name="database", file=given.config, environ=os.environ)
         kinds = profiles.load()
         shards = parse_shards(settings.shards)
-        inbox = Inbox(settings.broker_file, shards, qos=settings.qos, max_bytes=settings.inbox_bytes)
+        inbox = Inbox(
+            settings.broker_file, shards, worker=settings.worker, qos=settings.qos, max_bytes=settings.inbox_bytes
+        )
     except (config.ConfigError, profiles.ProfileError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -89,7 +90,7 @@ def _load(pipeline: Pipeline, stopping: threading.Event) -> bool:
         except SchemaMissing as error:
             print(error, file=sys.stderr)
             return False
-        except (psycopg.OperationalError, ShardTaken) as error:
+        except (DatabaseAway, ShardTaken) as error:
             if str(error) != told:
                 log("ingest.waiting", level="warning", error=str(error).strip())
                 told = str(error)

@@ -50,10 +50,11 @@ def read_broker(file: Path) -> Broker:
 class Inbox:
     """A subscription to the batches of some shards."""
 
-    def __init__(self, broker_file: Path, shards: Sequence[int], *, qos: int, max_bytes: int) -> None:
+    def __init__(self, broker_file: Path, shards: Sequence[int], *, worker: str, qos: int, max_bytes: int) -> None:
         self.shed = 0
         self.connected_since: float | None = None  # monotonic seconds
         self._broker_file = broker_file
+        self._worker = worker
         self._filters = topics.filters(Channel.BATCH, None if len(shards) == topics.SHARDS else list(shards))
         self._qos = qos
         self._max_bytes = max_bytes
@@ -108,7 +109,10 @@ class Inbox:
     def _new_client(self) -> mqtt.Client:
         broker = read_broker(self._broker_file)
         client = mqtt.Client(
-            CallbackAPIVersion.VERSION2, client_id=broker.client_id, clean_session=True, protocol=mqtt.MQTTv311
+            CallbackAPIVersion.VERSION2,
+            client_id=f"{broker.client_id}-{self._worker}",
+            clean_session=True,
+            protocol=mqtt.MQTTv311,
         )
         client.username_pw_set(broker.username, broker.password)
         client.on_connect = self._on_connect

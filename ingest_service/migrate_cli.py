@@ -5,10 +5,9 @@ import os
 import sys
 from pathlib import Path
 
-import psycopg
-
 from contracts import config, profiles
 from ingest_service.settings import Database
+from ingest_service.store.connection import DatabaseError
 from ingest_service.store.migrate import migrate
 from ingest_service.store.schema import SchemaError
 
@@ -27,7 +26,7 @@ def main(argv: list[str]) -> int:
     except (config.ConfigError, profiles.ProfileError, SchemaError) as error:
         print(error, file=sys.stderr)
         return 2
-    except psycopg.Error as error:
+    except DatabaseError as error:
         print(f"cannot migrate: {error}", file=sys.stderr)
         return 1
     for line in done:

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import psycopg
 
 from contracts import wire
 from contracts.cursor import Position
@@ -30,6 +29,7 @@ from ingest_service.newest import Newest, Rows
 from ingest_service.registry import Registry
 from ingest_service.rows import Refusal
 from ingest_service.settings import Settings, parse_shards
+from ingest_service.store.connection import DatabaseError, RefusedByDatabase
 from ingest_service.store.store import CursorMoved, SchemaMissing, ShardTaken, Store, Work
 
 STRANGER_PERIOD_S = 600.0  # one note in quarantine per unregistered topic and ten minutes
@@ -69,7 +69,7 @@ class Pipeline:
         )
 
     def load(self) -> None:
-        """Read memory anew: registry, newest, detectors from save and journal. Raises psycopg.Error, ShardTaken, SchemaMissing."""
+        """Read memory anew: registry, newest, detectors from save and journal. Raises DatabaseError, ShardTaken, SchemaMissing."""
         began = time.monotonic()
         self._forget()
         self.store.forget_registry()
@@ -137,14 +137,14 @@ class Pipeline:
                 if failures:
                     log("database.back", failures=failures)
                 return
-            except (CursorMoved, ShardTaken, SchemaMissing, psycopg.Error) as error:
+            except (CursorMoved, ShardTaken, SchemaMissing, DatabaseError) as error:
                 failures += 1
                 self.counters.rollbacks += 1
                 moved = moved or isinstance(error, CursorMoved)
                 self._take_back()
                 if failures == 1:
                     log("flush.failed", level="warning", error=str(error).strip(), kind=type(error).__name__)
-                if isinstance(error, (psycopg.DataError, psycopg.IntegrityError)) and messages and refuse is None:
+                if isinstance(error, RefusedByDatabase) and messages and refuse is None:
                     self._isolate(messages, str(error), stopping)
                     return
                 if stopping.wait(min(5.0, 0.1 * 2**failures) * (0.5 + random.random())):
@@ -309,7 +309,7 @@ class Pipeline:
         try:
             self.store.commit(Flush(tallies={}, blocks=[], held=[], clocks={}, taken=[], strangers={}), work)
             log("ingest.saved", shards=len(saves), agents=agents)
-        except psycopg.Error as error:
+        except DatabaseError as error:
             log("ingest.not_saved", level="warning", error=str(error).strip())  # the journal has it all
 
     def _agent_arrays(self) -> tuple[int, Array, Array]:

@@ -6,11 +6,10 @@ import sys
 from pathlib import Path
 
 import msgspec
-import psycopg
 
 from contracts import config, profiles
 from ingest_service.settings import Database
-from ingest_service.store.connection import connect
+from ingest_service.store.connection import DatabaseError, connect
 from ingest_service.store.registration import Manifest, ManifestError, check, register
 
 
@@ -37,7 +36,7 @@ def main(argv: list[str]) -> int:
     except (config.ConfigError, profiles.ProfileError) as error:
         print(error, file=sys.stderr)
         return 2
-    except psycopg.Error as error:
+    except DatabaseError as error:
         print(f"cannot register {given.manifest}: {str(error).strip()}", file=sys.stderr)
         return 1
     print(

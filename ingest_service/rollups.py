@@ -11,13 +11,11 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-import psycopg
-
 from contracts.log import log
 from contracts.profiles import Profile
 from ingest_service.settings import Database
 from ingest_service.store import partitions, schema
-from ingest_service.store.connection import Connection, connect
+from ingest_service.store.connection import Connection, DatabaseError, connect
 
 PERIOD_S = 2.0
 WAIT_LONGEST = timedelta(minutes=15)  # an hour whose kind fell quiet is closed by the server's clock
@@ -46,7 +44,7 @@ def run(database: Database, profiles: Mapping[str, Profile], *, grace_s: int, st
             if failing:
                 log("roller.back")
             failing = False
-        except psycopg.Error as error:
+        except DatabaseError as error:
             if not failing:
                 log("roller.failed", level="warning", error=str(error).strip())
             failing = True

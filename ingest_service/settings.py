@@ -13,9 +13,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     broker_file: Annotated[
         Path, Meta(description="Credentials of the service `ingest`, as `dure broker credentials` writes them.")
     ]
-    worker: Annotated[str, Meta(description="Name of this worker; its counters continue under it after a restart.")] = (
-        "ingest-0"
-    )
+    worker: Annotated[
+        str,
+        Meta(
+            pattern="^[a-z0-9-]{1,32}$",
+            description="Name of this worker; its counters continue under it after a restart.",
+        ),
+    ] = "ingest-0"
     shards: Annotated[
         str, Meta(description="Shards of the city that this worker serves: `0-63`, or a list such as `0-15,32`.")
     ] = "0-63"

@@ -7,6 +7,11 @@ from psycopg import sql
 
 from ingest_service.settings import Database
 
+# What may go wrong, for those who may not import psycopg.
+DatabaseError = psycopg.Error
+DatabaseAway = psycopg.OperationalError
+RefusedByDatabase = (psycopg.DataError, psycopg.IntegrityError)
+
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
