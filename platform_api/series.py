@@ -17,7 +17,7 @@ from platform_api.thinning import Row
 
 Resolution = Literal["raw", "minute", "hour"]
 GAP_PERIODS, GAP_BUCKETS = 3, 1.5
-DAY_MS = 86_400_000
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 MAX_ALARMS = 200
 
 
@@ -70,9 +70,7 @@ async def _raw(database: Database, asked: Question, gap_s: float, raw_span_h: in
     if len(rows) > most:
         return None
     begin = rows[0]["observed_at"] if rows else asked.to_at
-    if await query.series_older_rollup(
-        database, asked.profile.kind, device_id, asked.from_at, thinning.floor(begin, 3600) - 3_600_000
-    ):
+    if await _hours_begin_before(database, asked, begin):
         return None  # the observations of the beginning are gone, their rollups are not
     times = [row["observed_at"] for row in rows]
     unit = (
@@ -98,7 +96,7 @@ async def _rolled(database: Database, asked: Question, gap_s: float) -> Series:
     width = thinning.width_s(asked.from_at, asked.to_at, asked.points, 3600)
     if "minute" in asked.profile.rollups:
         narrow = thinning.width_s(asked.from_at, asked.to_at, asked.points, 60)
-        if narrow < 3600:
+        if narrow < 3600 and not await _minutes_are_gone(database, asked):
             unit, width = "minute", narrow
     begin = thinning.floor(asked.from_at, width)
     closed_until = await query.series_edge(database, asked.profile.kind)
@@ -116,6 +114,23 @@ async def _rolled(database: Database, asked: Question, gap_s: float) -> Series:
         for item in asked.items
     }
     return _series(asked, unit, width, gap_s, [at for at, _ in merged], properties)
+
+
+async def _hours_begin_before(database: Database, asked: Question, begin: int) -> bool:
+    """Whether the device has hour rollups in the span that are older than `begin`, by an hour at least."""
+    end = thinning.floor(begin, 3600) - HOUR_MS
+    kind, device_id = asked.profile.kind, asked.device.device_id
+    if end <= asked.from_at:
+        return False
+    return await query.series_first_bucket(database, kind, "hour", device_id, asked.from_at, end) is not None
+
+
+async def _minutes_are_gone(database: Database, asked: Question) -> bool:
+    """Whether the span begins with hour rollups whose minutes are not kept any more."""
+    first = await query.series_first_bucket(
+        database, asked.profile.kind, "minute", asked.device.device_id, asked.from_at, asked.to_at
+    )
+    return await _hours_begin_before(database, asked, asked.to_at if first is None else first)
 
 
 async def _gaps(

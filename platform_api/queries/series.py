@@ -63,11 +63,13 @@ async def series_edge(database: Database, kind: str) -> int | None:
     return row["closed_until"] if row else None
 
 
-async def series_older_rollup(database: Database, kind: str, device_id: int, from_at: int, to_at: int) -> bool:
-    """Whether there are hour rollups of the device in [from_at, to_at)."""
+async def series_first_bucket(
+    database: Database, kind: str, unit: str, device_id: int, from_at: int, to_at: int
+) -> int | None:
+    """The device's first bucket in [from_at, to_at), ms; None without any."""
     parameters = {"device_id": device_id, "from_at": instant(from_at), "to_at": instant(to_at)}
-    row = await database.row("series_older_rollup", parameters, rollup=columns.rollup(kind, "hour"))
-    return row is not None and row["bucket"] is not None
+    row = await database.row("series_first_bucket", parameters, rollup=columns.rollup(kind, unit))
+    return row["bucket"] if row else None
 
 
 async def agent_silences(
