@@ -27,6 +27,14 @@ export function clock(atMs: number, tongue: Tongue, zone: string): string {
   return new Intl.DateTimeFormat(locale(tongue), { timeZone: zone, month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" }).format(atMs);
 }
 
+export function day(atMs: number, tongue: Tongue, zone: string): string {
+  return new Intl.DateTimeFormat(locale(tongue), { timeZone: zone, month: "short", day: "numeric", weekday: "short" }).format(atMs);
+}
+
+export function hour(atMs: number, tongue: Tongue, zone: string): string {
+  return new Intl.DateTimeFormat(locale(tongue), { timeZone: zone, hour: "2-digit", minute: "2-digit", hourCycle: "h23" }).format(atMs);
+}
+
 /** A length of time in its largest two units: "3 h 20 min". */
 export function duration(ms: number, tongue: Tongue): string {
   const minutes = Math.round(ms / 60_000);

@@ -60,7 +60,7 @@ function at(map: MapLibre, event: MapMouseEvent, reach: number): Found | null {
   if (!map.getLayer("devices")) return null;
   const { x, y } = event.point;
   const box: [PointLike, PointLike] = [[x - reach, y - reach], [x + reach, y + reach]];
-  const [first] = map.queryRenderedFeatures(box, { layers: ["clusters", "devices", "attention"] });
+  const [first] = map.queryRenderedFeatures(box, { layers: ["clusters", "devices", "attention", "attention-dot"] });
   if (!first) return null;
   const { cluster_id, id } = first.properties as { cluster_id?: number; id?: number };
   if (cluster_id !== undefined && first.geometry.type === "Point") return { cluster: cluster_id, position: first.geometry.coordinates as [number, number] };

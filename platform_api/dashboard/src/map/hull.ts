@@ -31,6 +31,16 @@ export function ground(points: Point[], metres: number): Point[] {
   return ring.length ? [...ring, ring[0] as Point] : [];
 }
 
+/** One point for each square of `metres` that holds any: where the city is built, whatever the number of devices. */
+export function thinned(points: Point[], metres: number): Point[] {
+  const squares = new Map<string, Point>();
+  for (const [lon, lat] of points) {
+    const key = `${Math.floor((lon * 88_000) / metres)},${Math.floor((lat * 111_320) / metres)}`;
+    if (!squares.has(key)) squares.set(key, [lon, lat]);
+  }
+  return [...squares.values()];
+}
+
 /** Chaikin's corner cutting. */
 function cutCorners(ring: Point[]): Point[] {
   return ring.flatMap((a, i) => {

@@ -5,9 +5,9 @@
 import type { GeoJSONSource, GeoJSONSourceDiff, Map as MapLibre } from "maplibre-gl";
 import { city, type MapDevice } from "../city/city.svelte";
 import { RANK } from "../theme/palette";
-import { ground } from "./hull";
+import { ground, thinned } from "./hull";
 import { deviceImage } from "./sprites";
-import { graticule } from "./style";
+import { graticule, QUARTER_METRES } from "./style";
 import { joinStreets, type Point } from "./streets";
 import { isLit, variant } from "./symbol";
 
@@ -72,6 +72,7 @@ export class Layers {
       streets.push(...joinStreets(lamps, STREET_METRES));
     }
     this.#source("ground")?.setData({ type: "FeatureCollection", features: lands });
+    this.#source("quarters")?.setData({ type: "Feature", properties: {}, geometry: { type: "MultiPoint", coordinates: thinned([...city.devices.values()].map((d) => d.position), QUARTER_METRES / 2) } });
     this.#source("streets")?.setData({ type: "Feature", properties: {}, geometry: { type: "MultiLineString", coordinates: streets } });
     this.#source("grid")?.setData(graticule([...city.devices.values()].slice(0, 1).map((d) => d.position)));
   }

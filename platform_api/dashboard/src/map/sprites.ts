@@ -148,7 +148,7 @@ export function badge(ctx: Ctx, state: DeviceState, x: number, y: number, r: num
   ctx.fill(p);
 }
 
-const clusterSize = (count: string) => 38 + 7 * Math.min(4, count.length);
+const clusterSize = (count: string) => 36 + 6 * Math.min(4, count.length);
 
 /** A disc with the number of devices; its ring is the mix of states (critical, warning, info, silent of 24), its mark the worst. */
 function cluster(ctx: Ctx, size: number, count: string, mix: number[], c: Palette): void {

@@ -7,8 +7,14 @@ import type { Palette } from "../theme/palette";
 
 const nothing = { type: "FeatureCollection" as const, features: [] };
 export const CLUSTER_MAX_ZOOM = 13;
+export const QUARTER_METRES = 260;
 
 const count: ExpressionSpecification = ["get", "point_count"];
+/** A length on the ground as pixels (at 37.6° north, where this first runs; elsewhere it is a little off), and `more` pixels. */
+const metres = (length: number, more: number): ExpressionSpecification => {
+  const at = (zoom: number) => (length * 2 ** zoom) / (78_271.5 * Math.cos((37.6 * Math.PI) / 180)) + more;
+  return ["interpolate", ["exponential", 2], ["zoom"], 6, at(6), 20, at(20)];
+};
 /** 0–24 parts of the ring; what exists at all gets at least two, or one could not see it. */
 const parts = (property: string): ExpressionSpecification => [
   "case", [">", ["get", property], 0], ["max", 2, ["round", ["/", ["*", 24, ["get", property]], count]]], 0,
@@ -22,20 +28,22 @@ export function style(c: Palette): StyleSpecification {
     sources: {
       grid: { type: "geojson", data: nothing },
       ground: { type: "geojson", data: nothing },
+      quarters: { type: "geojson", data: nothing },
       streets: { type: "geojson", data: nothing, tolerance: 0.2 },
       dots: { type: "geojson", data: nothing },
       attention: { type: "geojson", data: nothing },
       selected: { type: "geojson", data: nothing },
       devices: {
-        type: "geojson", data: nothing, cluster: true, clusterRadius: 46, clusterMaxZoom: CLUSTER_MAX_ZOOM, clusterMinPoints: 4, maxzoom: 16,
+        type: "geojson", data: nothing, cluster: true, clusterRadius: 40, clusterMaxZoom: CLUSTER_MAX_ZOOM, clusterMinPoints: 4, maxzoom: 16,
         clusterProperties: { critical: ["+", has("critical")], warning: ["+", has("warning")], info: ["+", has("info")], silent: ["+", has("silent")] },
       },
     },
     layers: [
       { id: "paper", type: "background", paint: { "background-color": c.paper } },
       { id: "grid", type: "line", source: "grid", paint: { "line-color": c.grid, "line-width": 1 } },
-      { id: "ground", type: "fill", source: "ground", paint: { "fill-color": c.land } },
-      { id: "ground-edge", type: "line", source: "ground", paint: { "line-color": c.landEdge, "line-width": 1.25 } },
+      { id: "ground", type: "fill", source: "ground", paint: { "fill-color": c.region } },
+      { id: "quarter-edge", type: "circle", source: "quarters", paint: { "circle-color": c.landEdge, "circle-radius": metres(QUARTER_METRES, 1.5) } },
+      { id: "quarter", type: "circle", source: "quarters", paint: { "circle-color": c.land, "circle-radius": metres(QUARTER_METRES, 0) } },
       {
         id: "street-edge", type: "line", source: "streets", layout: { "line-cap": "round" },
         paint: { "line-color": c.roadEdge, "line-width": ["interpolate", ["exponential", 1.6], ["zoom"], 10, 1, 14, 6, 18, 44] },
@@ -65,12 +73,16 @@ export function style(c: Palette): StyleSpecification {
         },
       },
       {
+        id: "attention-dot", type: "circle", source: "attention", maxzoom: 12, filter: ["in", ["get", "state"], ["literal", ["critical", "warning"]]],
+        paint: { "circle-radius": 3, "circle-color": ["match", ["get", "state"], "critical", c.critical, c.warning], "circle-stroke-color": c.card, "circle-stroke-width": 1 },
+      },
+      {
         id: "selected", type: "circle", source: "selected",
         paint: { "circle-radius": 17, "circle-color": c.taken, "circle-opacity": 0.14, "circle-stroke-color": c.taken, "circle-stroke-width": 2.5 },
       },
       {
-        id: "attention", type: "symbol", source: "attention", maxzoom: CLUSTER_MAX_ZOOM + 1,
-        layout: { "icon-image": ["get", "icon"], "icon-size": ["interpolate", ["linear"], ["zoom"], 9, 0.45, 13, 0.8], "icon-allow-overlap": true, "symbol-sort-key": ["get", "rank"] },
+        id: "attention", type: "symbol", source: "attention", minzoom: 12, maxzoom: CLUSTER_MAX_ZOOM + 1,
+        layout: { "icon-image": ["get", "icon"], "icon-size": ["interpolate", ["linear"], ["zoom"], 12, 0.6, 14, 0.8], "icon-allow-overlap": true, "symbol-sort-key": ["get", "rank"] },
       },
       {
         id: "devices", type: "symbol", source: "devices", filter: ["!", ["has", "point_count"]],

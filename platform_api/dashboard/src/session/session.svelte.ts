@@ -3,16 +3,24 @@ import * as api from "../api/client";
 import type { Account } from "../api/types";
 import { language } from "../language/language.svelte";
 
+const KEPT = "dure.signed-in";
+
 class Session {
   state = $state<"asking" | "out" | "in" | "unreachable">("asking");
   account = $state<Account | null>(null);
 
+  /** Asks only where somebody has signed in before: a refusal would be a red line in the browser's console. */
   async ask(): Promise<void> {
+    if (!localStorage.getItem(KEPT)) {
+      this.state = "out";
+      return;
+    }
     this.state = "asking";
     try {
       this.#enter((await api.session()).account);
     } catch (problem) {
       this.state = problem instanceof api.Problem && problem.status === 401 ? "out" : "unreachable";
+      if (this.state === "out") localStorage.removeItem(KEPT);
     }
   }
 
@@ -27,6 +35,7 @@ class Session {
 
   /** The platform no longer knows the cookie. */
   end(): void {
+    localStorage.removeItem(KEPT);
     this.account = null;
     this.state = "out";
   }
@@ -36,6 +45,7 @@ class Session {
   }
 
   #enter(account: Account): void {
+    localStorage.setItem(KEPT, "yes");
     this.account = account;
     language.suggest(account.language);
     this.state = "in";

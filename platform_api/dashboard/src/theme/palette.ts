@@ -6,20 +6,20 @@ import type { DeviceState, Severity } from "../api/types";
 import type { Theme } from "./theme.svelte";
 
 export interface Palette {
-  paper: string; land: string; landEdge: string; grid: string; road: string; roadEdge: string; ink: string; muted: string; faint: string; card: string;
+  paper: string; region: string; land: string; landEdge: string; grid: string; road: string; roadEdge: string; ink: string; muted: string; faint: string; card: string;
   lit: string; glow: string; taken: string; free: string; level: string;
   critical: string; warning: string; info: string; silent: string; series: readonly string[];
 }
 
 const LIGHT: Palette = {
-  paper: "#ecebe5", land: "#f6f5f1", landEdge: "#d9d6cc", grid: "#e2e0d8", road: "#ffffff", roadEdge: "#dedbd1", ink: "#1c2126", muted: "#59626c", faint: "#8d949b", card: "#ffffff",
+  paper: "#e9e8e2", region: "#efeee9", land: "#f8f7f4", landEdge: "#dbd8cf", grid: "#e0ded6", road: "#ffffff", roadEdge: "#dedbd1", ink: "#1c2126", muted: "#59626c", faint: "#8d949b", card: "#ffffff",
   lit: "#f0c808", glow: "#f0e442", taken: "#0072b2", free: "#009e73", level: "#59626c",
   critical: "#d55e00", warning: "#e69f00", info: "#56b4e9", silent: "#7b838b",
   series: ["#0072b2", "#009e73", "#cc79a7", "#d55e00"],
 };
 
 const DARK: Palette = {
-  paper: "#0b0f13", land: "#12171c", landEdge: "#28313a", grid: "#151b21", road: "#232b33", roadEdge: "#171d23", ink: "#e8ebee", muted: "#a3adb7", faint: "#6f7a85", card: "#171d23",
+  paper: "#0b0f13", region: "#10151a", land: "#161c22", landEdge: "#242c34", grid: "#141a20", road: "#232b33", roadEdge: "#171d23", ink: "#e8ebee", muted: "#a3adb7", faint: "#6f7a85", card: "#171d23",
   lit: "#f0e442", glow: "#f0e442", taken: "#4aa3df", free: "#2cc295", level: "#a3adb7",
   critical: "#ff7a1a", warning: "#f2b632", info: "#6cc4f5", silent: "#8b949e",
   series: ["#56b4e9", "#2cc295", "#e39ac5", "#ff7a1a"],
