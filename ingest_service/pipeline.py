@@ -33,6 +33,7 @@ from ingest_service.store.connection import DatabaseError, RefusedByDatabase
 from ingest_service.store.store import CursorMoved, SchemaMissing, ShardTaken, Store, Work
 
 STRANGER_PERIOD_S = 600.0  # one note in quarantine per unregistered topic and ten minutes
+POSITIONS_KEPT = 200_000
 CHECK_PERIOD_S = 1.0  # registry, requests to admit, silent agents, counters
 
 
@@ -234,6 +235,8 @@ class Pipeline:
     # Parts of the round.
 
     def _positions(self, keys: list[Key]) -> Mapping[Key, Position]:
+        if len(self.positions) > POSITIONS_KEPT:
+            self.positions.clear()  # epochs of long ago; whoever speaks is read again
         missing = [key for key in keys if key not in self.positions]
         if missing:
             self.positions.update(self.store.positions(missing))

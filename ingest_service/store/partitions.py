@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from ingest_service.store.connection import Connection
 
 HOUR_MS = 3_600_000
+HISTORY_AGE_MS = 60 * 24 * HOUR_MS  # recordings and boxes long offline: wider partitions, or a decade costs 15,000 tables
+HISTORY_WIDTH_MS = 28 * 24 * HOUR_MS
 LOCK = 0x44555246  # one maker of partitions at a time
 _bound = re.compile(r"FROM \('([^']+)'\) TO \('([^']+)'\)")
 
@@ -28,27 +30,32 @@ class Partitions:
         for kind in self._ranges:
             self._ranges[kind] = listed(connection, kind)
 
-    def ensure(self, connection: Connection, kind: str, hours_ms: Iterable[int]) -> None:
+    def ensure(self, connection: Connection, kind: str, hours_ms: Iterable[int], now_ms: int) -> None:
         """Make the partitions that hold these hours; commits on its own, before the flush that needs them."""
         missing = [hour for hour in sorted(hours_ms) if not self._covered(kind, hour)]
         if not missing:
             return
-        with connection.transaction():
-            connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(current_schema()))", (LOCK,))
-            self._ranges[kind] = listed(connection, kind)
-            for hour in missing:
-                if not self._covered(kind, hour):
-                    self._make(connection, kind, hour)
+        try:
+            with connection.transaction():
+                connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(current_schema()))", (LOCK,))
+                self._ranges[kind] = listed(connection, kind)
+                for hour in missing:
+                    if not self._covered(kind, hour):
+                        width_ms = self._width_ms if now_ms - hour < HISTORY_AGE_MS else HISTORY_WIDTH_MS
+                        self._make(connection, kind, hour, max(width_ms, self._width_ms))
+        except BaseException:
+            self._ranges[kind] = []  # what was made is gone again; read anew next time
+            raise
 
     def _covered(self, kind: str, at_ms: int) -> bool:
         ranges = self._ranges[kind]
         place = bisect_right(ranges, at_ms, key=lambda item: item[0]) - 1
         return place >= 0 and at_ms < ranges[place][1]
 
-    def _make(self, connection: Connection, kind: str, hour_ms: int) -> None:
-        start = hour_ms - hour_ms % self._width_ms
-        end = start + self._width_ms
-        for low, high, _ in self._ranges[kind]:  # partitions of another width, from an earlier setting
+    def _make(self, connection: Connection, kind: str, hour_ms: int, width_ms: int) -> None:
+        start = hour_ms - hour_ms % width_ms
+        end = start + width_ms
+        for low, high, _ in self._ranges[kind]:  # partitions of another width
             if low < end and high > start:
                 start, end = (max(start, high), end) if high <= hour_ms else (start, min(end, low))
         name = f"observation_{kind}_p{_at(start):%Y%m%d%H}"

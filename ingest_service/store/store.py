@@ -208,7 +208,7 @@ class Store:
         connection = self.connection
         for block in flush.blocks:
             hours = np.unique(block.observed_ms // HOUR_MS) * HOUR_MS
-            self.partitions.ensure(connection, block.kind, hours.tolist())
+            self.partitions.ensure(connection, block.kind, hours.tolist(), time.time_ns() // 1_000_000)
         transaction: int | None = None
         room = dict(self._quarantined)
         try:
