@@ -40,9 +40,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="Size of the outbox. When it is reached, the oldest observations go and are counted.",
         ),
     ] = 256 * 1024 * 1024
-    metered: Annotated[
-        bool, Meta(description="On a metered link, batches wait longer (max_age_s) and heartbeats are rarer.")
-    ] = False
+    metered: Annotated[bool, Meta(description="On a metered link batches wait longer, see max_age_s.")] = False
     max_age_s: Annotated[
         float,
         Meta(
@@ -66,12 +64,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     window_bytes: Annotated[
         int, Meta(ge=wire.MAX_BODY_BYTES, description="Bytes under way that the platform has not confirmed.")
     ] = 1024 * 1024
-    heartbeat_s: Annotated[
-        float,
-        Meta(
-            ge=0, le=3600, description="Without other traffic, a heartbeat this often. 0: 30 s, or 300 s when metered."
-        ),
-    ] = 0.0
+    heartbeat_s: Annotated[float, Meta(ge=1, le=3600, description="Without other traffic, a heartbeat this often.")] = (
+        30.0
+    )
     backlog_epoch_batches: Annotated[
         int,
         Meta(ge=1, description="More unconfirmed batches than this at a reconnect: new observations overtake them."),
@@ -128,7 +123,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def heartbeat_ms(self) -> int:
-        return int(1000 * (self.heartbeat_s or (300.0 if self.metered else 30.0)))
+        return int(1000 * self.heartbeat_s)
 
 
 class Broker(msgspec.Struct, frozen=True):

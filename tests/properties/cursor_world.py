@@ -1,8 +1,8 @@
-"""A world for the cursor protocol: real outboxes and uplinks, a network that misbehaves, a store that commits or does not.
+"""A world for the cursor protocol: real outboxes and uplinks, a network that misbehaves, a store that may roll back.
 
-What is real: `Outbox` (on SQLite in memory; a crash keeps exactly what was committed), `Uplink`, `Sender`, wire, `judge`
-and `advance`. What is modelled: the network (any message may be lost, doubled, delayed beyond its connection,
-overtaken), the card the outbox lives on (copied back, copied into a second box), the database (rows and cursors together).
+What is real: `Outbox` (on SQLite in memory; a crash keeps exactly what was committed), `Uplink`, `Sender`, wire,
+`judge` and `advance`. What is modelled: the network (any message may be lost, doubled, delayed beyond its connection,
+overtaken), the card that the outbox lives on (copied back, copied into a second box), rows and cursors together.
 """
 
 import sqlite3
@@ -359,7 +359,9 @@ class World:
         if not self.cards_copied_back and not self.databases_restored:
             assert len(missing) == lost, "lost is not what is missing"
             assert missing <= self.dropped, "something is missing that no outbox had to drop"
-            assert sum(box.outbox.counters["dropped"] for box in self.boxes) == len(self.dropped), "dropped, not counted"
+            assert sum(box.outbox.counters["dropped"] for box in self.boxes) == len(self.dropped), (
+                "dropped, not counted"
+            )
         if not self.cards_copied_back and plenty:
             assert not missing, "something is missing though there was room for it all"
         if plenty:
@@ -372,7 +374,7 @@ class World:
         return self.boxes[who % len(self.boxes)]
 
     def _note_collision(self, card: bytes) -> None:
-        """What waited unsealed on the card will be the next batch of its epoch, in either box, and more in one of them."""
+        """What waited on the card will be in the next batch of its epoch in either box, with more in one of them."""
         connection = sqlite3.connect(":memory:")
         connection.deserialize(card)
         epoch, seq = connection.execute("SELECT epoch, next_seq FROM epoch ORDER BY ordinal DESC").fetchone()

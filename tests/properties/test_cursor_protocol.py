@@ -62,6 +62,17 @@ def quiet(monkeypatch):
     monkeypatch.setattr("edge.condition.log", lambda *_, **__: None)
 
 
+FLOODED = st.tuples(
+    st.just(SCARCE),
+    stories(
+        st.tuples(st.just("flood"), st.just(0), st.integers(20, 90)),
+        st.tuples(st.just("rough"), st.lists(FATES, min_size=1, max_size=4)),
+        st.tuples(st.just("broker_dies")),
+        st.tuples(st.just("crash"), st.just(0)),
+    ),
+)
+
+
 def live(life: tuple[int, list[tuple[Any, ...]]]) -> World:
     """Let a life befall a world, then check what must hold."""
     max_bytes, steps = life
@@ -83,7 +94,12 @@ def test_every_observation_is_there_once_or_counted_as_lost(life):
 # -- broken variants
 
 Change = tuple[Any, str, Any]
-_on_cursor, _send_batch, _commit, _open_epoch = Sender.on_cursor, uplink.Uplink._send_batch, Outbox.commit, Outbox.open_epoch
+_on_cursor, _send_batch, _commit, _open_epoch = (
+    Sender.on_cursor,
+    uplink.Uplink._send_batch,
+    Outbox.commit,
+    Outbox.open_epoch,
+)
 _drop_waiting, _outbox_commit, _hear = Outbox._drop_waiting, Outbox._commit, uplink.Uplink._hear
 
 
@@ -244,6 +260,9 @@ MUTANTS: list[Callable[[], list[Change]]] = [
 ]
 
 
+NEEDS_A_FLOOD = (what_is_under_way_is_trimmed_with_the_cursor, last_batch_is_dropped_without_trace)
+
+
 @contextmanager
 def broken(mutant: Callable[[], list[Change]]) -> Iterator[None]:
     with ExitStack() as stack:
@@ -263,7 +282,7 @@ def test_the_check_catches_a_broken_variant(mutant):
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
     )
-    @given(LIVES)
+    @given(FLOODED if mutant in NEEDS_A_FLOOD else LIVES)
     def check(life):
         live(life)
 

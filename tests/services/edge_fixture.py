@@ -1,6 +1,6 @@
 """A real agent process between a source in this process and a receiver that commits to memory by contracts.cursor.
 
-The source numbers its observations and knows what it generated; the receiver knows what it took. Neither asks the other.
+The source numbers its observations and knows what it generated; the receiver knows what it took.
 """
 
 import json
@@ -59,7 +59,9 @@ class Source:
             "observed_at": [FIRST_AT_MS + n for n in numbers],
             "power_consumption": [60.0 + n % 7 for n in numbers],
         }
-        return json.dumps({"first": first, "clock_ms": FIRST_AT_MS + last, "observations": {"streetlight": group}}).encode()
+        return json.dumps(
+            {"first": first, "clock_ms": FIRST_AT_MS + last, "observations": {"streetlight": group}}
+        ).encode()
 
     def _serve(self) -> None:
         while not self._closing.is_set():
@@ -238,7 +240,9 @@ def assert_exactly_once(source: Source, receiver: Receiver) -> None:
     assert sorted(receiver.rows) == list(range(1, source.total + 1))
     assert receiver.count["committed"] == source.total
     assert receiver.count["lost"] == 0
-    assert receiver.count["received"] == sum(receiver.count[name] for name in ("committed", "duplicate", "out_of_order"))
+    assert receiver.count["received"] == sum(
+        receiver.count[name] for name in ("committed", "duplicate", "out_of_order")
+    )
 
 
 def until(condition: Callable[[], object], seconds: float = 30.0) -> None:

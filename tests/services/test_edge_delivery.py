@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.services.broker_fixture import ROOT, running_broker
+from tests.services.broker_fixture import ROOT, any_broker, mosquitto_broker, nats_broker, running_broker
 from tests.services.edge_fixture import assert_exactly_once, street, until
+
+__all__ = ["any_broker", "mosquitto_broker", "nats_broker"]  # fixtures
 
 pytestmark = pytest.mark.timeout(120)
 BROKERS = ["nats", pytest.param("mosquitto", marks=pytest.mark.mosquitto)]
