@@ -203,7 +203,8 @@ class Fleet:
             }
             parts[""]["agent"] = agent_ids[heard[slots]].astype(np.int32).tobytes()
             kinds[name] = {"device_id": ids.tobytes(), "parts": parts}
-        mine = np.flatnonzero((shard_of_agent == shard) & (self.clock_ms[: len(shard_of_agent)] != silence.NEVER))
+        told = np.flatnonzero(self.clock_ms != silence.NEVER)
+        mine = told[shard_of_agent[told] == shard]
         clocks = {int(agent_ids[index]): int(self.clock_ms[index]) for index in mine}
         return msgspec.msgpack.encode({"kinds": kinds, "clocks": clocks})
 
