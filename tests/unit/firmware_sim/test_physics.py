@@ -133,6 +133,6 @@ def test_a_kind_without_physics_gets_smooth_values_inside_its_normal_range():
     device, at = model.instants(START_MS, START_MS + HOUR_MS)
     found = model.values(device, at)
     assert len(at) == 600 and set(found) == {"pm25", "count", "mode", "open"}
-    assert 0 < found["pm25"].min() and found["pm25"].max() < 500 and found["pm25"].std() > 0
+    assert found["pm25"].min() > 0 and found["pm25"].max() < 500 and found["pm25"].std() > 0
     steps = np.abs(np.diff(found["pm25"][device == 3]))
     assert steps.max() < 25
