@@ -93,7 +93,10 @@ def as_float(item: Property, column: Array) -> Array:
 def to_json(item: Property, column: Array) -> list[Any]:
     """Values as the wire and the API spell them: numbers rounded to the profile's decimals, enums as words, None for null."""
     if item.type == "number":
-        return [None if value != value else round(value, item.decimals) for value in column.astype(np.float64).tolist()]
+        rounded: list[Any] = np.round(column.astype(np.float64), item.decimals).tolist()
+        for row in np.flatnonzero(np.isnan(column)).tolist():
+            rounded[row] = None
+        return rounded
     if item.type == "integer":
         return [None if value == NULL_INTEGER else value for value in column.tolist()]
     if item.type == "boolean":
