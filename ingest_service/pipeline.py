@@ -30,11 +30,12 @@ from ingest_service.registry import Registry
 from ingest_service.rows import Refusal
 from ingest_service.settings import Settings, parse_shards
 from ingest_service.store.connection import DatabaseError, RefusedByDatabase
-from ingest_service.store.store import CursorMoved, SchemaMissing, ShardTaken, Store, Work
+from ingest_service.store.store import CursorMoved, SchemaMissing, ShardTaken, Stay, Store, Work
 
 STRANGER_PERIOD_S = 600.0  # one note in quarantine per unregistered topic and ten minutes
 POSITIONS_KEPT = 200_000
 CHECK_PERIOD_S = 1.0  # registry, requests to admit, silent agents, counters
+MAX_STRANGERS = 10_000  # topics remembered as noted
 
 
 class Pipeline:
@@ -51,6 +52,8 @@ class Pipeline:
         self._next_check = 0.0
         self._next_save = 0.0
         self._save_turn = 0
+        self._stale = False  # memory may differ from the database: nothing goes on before it is read anew
+        self._readmitting: list[int] = []
         self._forget()
 
     # Memory that mirrors the database.
@@ -73,7 +76,7 @@ class Pipeline:
         """Read memory anew: registry, newest, detectors from save and journal. Raises DatabaseError, ShardTaken, SchemaMissing."""
         began = time.monotonic()
         self._forget()
-        self.store.forget_registry()
+        self.store.forget()
         self.store.refresh(self.registry)
         for kind in self.profiles:
             slots = [
@@ -93,6 +96,8 @@ class Pipeline:
             self.fleet.examine(blocks, clocks)  # its findings are alarms already
             self.newest.take(blocks)
             entries += 1
+        self.fleet.keep()
+        self.newest.keep()
         now = time.monotonic()
         self.last_word = {
             index: now for agent_id in self.store.known_agents() if (index := self._agent_index(agent_id)) is not None
@@ -116,48 +121,62 @@ class Pipeline:
         """Rounds until stopped; then the last one, with all detectors saved."""
         while not stopping.is_set():
             self.round(self.inbox.take(self.settings.flush_batches, self.settings.flush_wait_ms / 1000), stopping)
+        self.round(self.inbox.take(self.settings.flush_batches, 0), stopping)
         self.inbox.stop()
         self.save_everything()
 
-    def round(self, messages: list[Message], stopping: threading.Event, *, refuse: str | None = None) -> None:
+    def round(self, messages: list[Message], stopping: threading.Event) -> None:
         """Carry messages into the store. Waits out a lost database; returns early only when stopping."""
         now = time.monotonic()
         checking = now >= self._next_check
-        if not messages and not checking:
-            return
         if checking:
             self._next_check = now + CHECK_PERIOD_S
-        failures, moved = 0, False
+        if messages or checking:
+            self._carry(messages, checking, stopping)
+
+    def _carry(
+        self,
+        messages: list[Message],
+        checking: bool,
+        stopping: threading.Event,
+        *,
+        readmit: list[int] | None = None,
+        refuse: str | None = None,
+    ) -> None:
+        """The round, until it is committed. readmit: only these of quarantine; refuse: what the database said of all this."""
+        failures = 0
         while True:
             try:
                 if failures:
                     self.store.reconnect()
-                    if moved:
-                        self.load()
-                self._round(messages, checking, refuse)
+                if self._stale:
+                    self.load()
+                    self._stale = False
+                self._round(messages, checking, readmit, refuse)
                 if failures:
                     log("database.back", failures=failures)
                 return
             except (CursorMoved, ShardTaken, SchemaMissing, DatabaseError) as error:
                 failures += 1
                 self.counters.rollbacks += 1
-                moved = moved or isinstance(error, CursorMoved)
+                self._stale = self._stale or isinstance(error, CursorMoved)
                 self._take_back()
                 if failures == 1:
                     log("flush.failed", level="warning", error=str(error).strip(), kind=type(error).__name__)
-                if isinstance(error, RefusedByDatabase) and messages and refuse is None:
-                    self._isolate(messages, str(error), stopping)
+                if isinstance(error, RefusedByDatabase):
+                    self._isolate(messages, checking, stopping, str(error).strip(), refuse)
                     return
                 if stopping.wait(min(5.0, 0.1 * 2**failures) * (0.5 + random.random())):
                     return
 
-    def _round(self, messages: list[Message], checking: bool, refuse: str | None) -> None:
+    def _round(self, messages: list[Message], checking: bool, readmit: list[int] | None, refuse: str | None) -> None:
         began = time.monotonic()
         if checking:
             self.store.refresh(self.registry)
         flush = self.admission.admit(messages, self._positions, time.time_ns() // 1_000_000, refuse=refuse)
-        stays = self._readmit(flush) if checking else []
-        self._note_strangers(flush, began)
+        stays = self._readmit(flush, readmit, refuse) if checking else []
+        self._readmitting = list(flush.readmitted)
+        noted = self._note_strangers(flush, began)
         agent_changes, fallen, back = self._silent_agents(flush, began) if checking else ([], set(), set())
         if flush.empty and not (agent_changes or stays or checking):
             return
@@ -177,6 +196,7 @@ class Pipeline:
         self.newest.keep()
         self._committed(flush, findings, work, began)
         self.silent = (self.silent | fallen) - back
+        self._strangers.update(dict.fromkeys(noted, began))
         self._answer(flush)
         self._publish(flush, changed, raised)
 
@@ -242,21 +262,19 @@ class Pipeline:
             self.positions.update(self.store.positions(missing))
         return self.positions
 
-    def _readmit(self, flush: Flush) -> list[tuple[int, str, str]]:
+    def _readmit(self, flush: Flush, only: list[int] | None, refuse: str | None) -> list[Stay]:
         """Bring what was asked for back from quarantine; what still cannot be stored, with why."""
-        stays = []
+        stays: list[Stay] = []
         for quarantine_id, agent_id, content in self.store.requested():
             agent = self.registry.agent_by_id(agent_id) if agent_id is not None else None
             if agent is None or content is None:
-                stays.append(
-                    (
-                        quarantine_id,
-                        Reason.MALFORMED_BODY.value,
-                        "cannot be admitted: it holds no readable observation of a registered agent",
-                    )
-                )
+                words = "cannot be admitted: it holds no readable observation of a registered agent"
+                stays.append((quarantine_id, None, words))
                 continue
-            if agent.shard not in self.shards:
+            if agent.shard not in self.shards or (only is not None and quarantine_id not in only):
+                continue
+            if refuse is not None:
+                stays.append((quarantine_id, Reason.REFUSED_BY_DATABASE.value, refuse))
                 continue
             refusal = self.admission.readmit(agent, content, flush)
             if refusal is None:
@@ -265,13 +283,19 @@ class Pipeline:
                 stays.append((quarantine_id, refusal.reason.value, refusal.detail))
         return stays
 
-    def _note_strangers(self, flush: Flush, now: float) -> None:
-        for topic, (reason, detail) in flush.strangers.items():
-            if now - self._strangers.get(topic, -STRANGER_PERIOD_S) >= STRANGER_PERIOD_S:
-                self._strangers[topic] = now
-                if len(self._strangers) > 10_000:
-                    self._strangers.clear()
-                flush.held.append(Held(Refusal(reason, detail, observations=0), topic, None, None, None, None))
+    def _note_strangers(self, flush: Flush, now: float) -> list[str]:
+        """Put a note into quarantine for topics that had none lately; which."""
+        if len(self._strangers) > MAX_STRANGERS:
+            self._strangers.clear()
+        noted = [
+            topic
+            for topic in flush.strangers
+            if now - self._strangers.get(topic, -STRANGER_PERIOD_S) >= STRANGER_PERIOD_S
+        ]
+        for topic in noted:
+            reason, detail = flush.strangers[topic]
+            flush.held.append(Held(Refusal(reason, detail, observations=0), topic, None, None, None, None))
+        return noted
 
     def _silent_agents(self, flush: Flush, now: float) -> tuple[list[alarms.Change], set[int], set[int]]:
         """Alarms of agents that fell silent or spoke again, judged only while we could have heard them."""
@@ -305,6 +329,8 @@ class Pipeline:
 
     def save_everything(self) -> None:
         """At an orderly stop: all newest rows and all detectors, in one transaction."""
+        if self._stale:
+            return  # the journal has it all
         agents, shard_of_agent, agent_ids = self._agent_arrays()
         shards = sorted(set(shard_of_agent.tolist()) & set(self.shards))
         saves = {shard: self.fleet.save(shard, shard_of_agent, agent_ids, self.registry.devices_of) for shard in shards}
@@ -312,7 +338,7 @@ class Pipeline:
         try:
             self.store.commit(Flush(tallies={}, blocks=[], held=[], clocks={}, taken=[], strangers={}), work)
             log("ingest.saved", shards=len(saves), agents=agents)
-        except DatabaseError as error:
+        except (DatabaseError, CursorMoved, ShardTaken, SchemaMissing) as error:
             log("ingest.not_saved", level="warning", error=str(error).strip())  # the journal has it all
 
     def _agent_arrays(self) -> tuple[int, Array, Array]:
@@ -333,16 +359,30 @@ class Pipeline:
     # Failure.
 
     def _take_back(self) -> None:
+        """Positions stay: where they differ from the database after a lost connection, the next flush finds out."""
         self.fleet.undo()
         self.newest.undo()
-        self.positions.clear()
 
-    def _isolate(self, messages: list[Message], words: str, stopping: threading.Event) -> None:
-        """Find the message that the database refuses, by halves; its batch goes to quarantine with the database's words."""
-        if len(messages) > 1:
-            half = len(messages) // 2
-            self.round(messages[:half], stopping)
-            self.round(messages[half:], stopping)
-            return
-        log("batch.refused_by_database", level="error", topic=messages[0].topic, error=words)
-        self.round(messages, stopping, refuse=words)
+    def _isolate(
+        self, messages: list[Message], checking: bool, stopping: threading.Event, words: str, refuse: str | None
+    ) -> None:
+        """Find what the database refuses, by halves. A batch goes to quarantine with its words; what was asked for stays there."""
+        half = len(messages) // 2
+        if messages and checking:
+            self._carry(messages, False, stopping)
+            self._carry([], True, stopping)
+        elif len(messages) > 1:
+            self._carry(messages[:half], False, stopping)
+            self._carry(messages[half:], False, stopping)
+        elif messages and refuse is None:
+            log("batch.refused_by_database", level="error", topic=messages[0].topic, error=words)
+            self._carry(messages, False, stopping, refuse=words)
+        elif messages:  # not even into quarantine: its outbox keeps it, and the load around it goes on
+            log("batch.not_taken", level="error", topic=messages[0].topic, error=words)
+        elif len(self._readmitting) > 1:
+            for quarantine_id in list(self._readmitting):
+                self._carry([], True, stopping, readmit=[quarantine_id])
+        elif self._readmitting and refuse is None:
+            self._carry([], True, stopping, readmit=list(self._readmitting), refuse=words)
+        else:
+            log("check.refused_by_database", level="error", error=words)

@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 from ingest_service.store.connection import Connection
 
 HOUR_MS = 3_600_000
-HISTORY_AGE_MS = 60 * 24 * HOUR_MS  # recordings and boxes long offline: wider partitions, or a decade costs 15,000 tables
+HISTORY_AGE_MS = (
+    60 * 24 * HOUR_MS
+)  # recordings and boxes long offline: wider partitions, or a decade costs 15,000 tables
 HISTORY_WIDTH_MS = 28 * 24 * HOUR_MS
 LOCK = 0x44555246  # one maker of partitions at a time
 _bound = re.compile(r"FROM \('([^']+)'\) TO \('([^']+)'\)")
@@ -29,6 +31,11 @@ class Partitions:
     def load(self, connection: Connection) -> None:
         for kind in self._ranges:
             self._ranges[kind] = listed(connection, kind)
+
+    def forget(self) -> None:
+        """Look again before the next flush: one that failed may not have made what it said, or found some gone."""
+        for ranges in self._ranges.values():
+            ranges.clear()
 
     def ensure(self, connection: Connection, kind: str, hours_ms: Iterable[int], now_ms: int) -> None:
         """Make the partitions that hold these hours; commits on its own, before the flush that needs them."""

@@ -122,7 +122,7 @@ def quarantine_admitted(connection: Connection, ids: Sequence[int]) -> int:
     return connection.execute(text("quarantine_admitted"), {"ids": list(ids)}).rowcount
 
 
-def quarantine_stays(connection: Connection, quarantine_id: int, reason: str, detail: str) -> None:
+def quarantine_stays(connection: Connection, quarantine_id: int, reason: str | None, detail: str) -> None:
     connection.execute(text("quarantine_stays"), {"id": quarantine_id, "reason": reason, "detail": clean(detail)})
 
 

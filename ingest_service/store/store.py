@@ -33,12 +33,19 @@ class CursorMoved(RuntimeError):
     """A cursor is not where memory had it: another writer, or a database restored from backup."""
 
 
+class OutcomeUnknown(CursorMoved):
+    """A COMMIT was not answered and the database could not be asked: the cursors may or may not have moved."""
+
+
 class ShardTaken(RuntimeError):
     """Another worker serves a shard."""
 
 
 class SchemaMissing(RuntimeError):
     """The database has not been migrated to this version."""
+
+
+Stay = tuple[int, str | None, str]  # quarantine_id, new reason (None: as it was), detail
 
 
 class Work(msgspec.Struct):
@@ -48,7 +55,7 @@ class Work(msgspec.Struct):
     newest: list[Rows]
     journal: dict[int, bytes]  # shard -> entry
     saves: dict[int, bytes]  # shard -> state that has seen this flush
-    stays: list[tuple[int, str, str]]  # quarantine_id, reason, detail: asked to be admitted, and cannot
+    stays: list[Stay]  # asked to be admitted, and cannot
     counters: dict[str, Any] | None  # of the worker, when it is time to tell them
 
 
@@ -104,15 +111,24 @@ class Store:
                 ).fetchone()
                 if not taken or not taken[0]:
                     raise ShardTaken(f"shard {shard} is served by another worker")
+            self._check_profiles(connection)
             self.partitions.load(connection)
-            rows = connection.execute(
-                "SELECT coalesce(agent_id, 0), sum(bytes) FROM quarantine WHERE admitted_at IS NULL GROUP BY 1"
-            )
-            self._quarantined = {int(agent): int(size) for agent, size in rows}
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _check_profiles(self, connection: Connection) -> None:
+        """Raise SchemaMissing when the tables were not made from these profiles: codes of enums would mean other words."""
+        stored = {
+            str(kind): definition for kind, definition in connection.execute("SELECT kind, definition FROM profile")
+        }
+        for kind, profile in self.profiles.items():
+            wanted, made = schema.definition(profile), stored.get(kind, {})
+            if any(made.get(name) != item for name, item in wanted.items()):
+                raise SchemaMissing(
+                    f"schema {self.database.schema!r} was not made from the profile of {kind!r}: run `dure migrate`"
+                )
 
     def close(self) -> None:
         if self._connection is not None:
@@ -128,30 +144,36 @@ class Store:
         if top <= self._change:
             return False
         newest = self._change
-        for code, change in self.connection.execute(
-            "SELECT code, change FROM municipality WHERE change > %s", (self._change,)
-        ):
+        with self.connection.transaction():  # one snapshot: a registration in between is seen whole, or next time
+            self.connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            towns = self._changed("SELECT code, change FROM municipality")
+            agents = self._changed("SELECT agent_id, municipality, name, replay, change FROM agent")
+            devices = self._changed("SELECT device_id, municipality, name, kind, change FROM device")
+        for code, change in towns:
             registry.put_municipality(str(code))
             newest = max(newest, int(change))
-        for agent_id, town, name, replay, change in self.connection.execute(
-            "SELECT agent_id, municipality, name, replay, change FROM agent WHERE change > %s ORDER BY change",
-            (self._change,),
-        ):
+        for agent_id, town, name, replay, change in agents:
             registry.put_agent(int(agent_id), str(town), str(name), bool(replay))
             newest = max(newest, int(change))
-        for device_id, town, name, kind, change in self.connection.execute(
-            "SELECT device_id, municipality, name, kind, change FROM device WHERE change > %s ORDER BY change",
-            (self._change,),
-        ):
+        for device_id, town, name, kind, change in devices:
             registry.put_device(int(device_id), str(town), str(name), str(kind))
             newest = max(newest, int(change))
         changed = newest > self._change
         self._change = newest
         return changed
 
-    def forget_registry(self) -> None:
-        """Read the whole registry at the next `refresh`."""
+    def _changed(self, select: str) -> list[tuple[Any, ...]]:
+        return self.connection.execute(
+            f"{select} WHERE change > %s ORDER BY change".encode(), (self._change,)
+        ).fetchall()
+
+    def forget(self) -> None:
+        """Read the whole registry at the next `refresh`, and anew what quarantine holds."""
         self._change = 0
+        rows = self.connection.execute(
+            "SELECT coalesce(agent_id, 0), sum(bytes) FROM quarantine WHERE admitted_at IS NULL GROUP BY 1"
+        )
+        self._quarantined = {int(agent): int(size) for agent, size in rows}
 
     def positions(self, keys: list[Key]) -> dict[Key, Position]:
         return statements.cursor_read(self.connection, keys)
@@ -159,7 +181,8 @@ class Store:
     def saved_states(self) -> Iterator[tuple[int, int, bytes]]:
         """(shard, flush, body) of this worker's shards."""
         rows = self.connection.execute(
-            "SELECT shard, flush, body FROM detector_state WHERE shard = ANY(%s)", (self.shards,)
+            "SELECT shard, flush, body FROM detector_state WHERE shard = ANY(%s) ORDER BY flush",
+            (self.shards,),  # a device that changed shards is in two saves: the newer one wins
         ).fetchall()
         for shard, flush, body in rows:
             yield int(shard), int(flush), bytes(body)
@@ -209,7 +232,7 @@ class Store:
         for block in flush.blocks:
             hours = np.unique(block.observed_ms // HOUR_MS) * HOUR_MS
             self.partitions.ensure(connection, block.kind, hours.tolist(), time.time_ns() // 1_000_000)
-        transaction: int | None = None
+        transaction, committing = 0, False
         room = dict(self._quarantined)
         try:
             with connection.transaction():
@@ -217,8 +240,10 @@ class Store:
                 assert row is not None
                 number, transaction = int(row[0]), int(row[1])
                 alarms = self._write(connection, number, flush, work, room)
-        except psycopg.OperationalError:
-            if transaction is None or not connection.closed or not self._became_committed(transaction):
+                committing = True
+        except psycopg.Error as error:
+            self.partitions.forget()
+            if not committing or not connection.closed or not self._became_committed(transaction, error):
                 raise
         self._quarantined = room
         return alarms
@@ -284,13 +309,16 @@ class Store:
         for (agent, reason), observations in sorted(refused.items()):
             statements.quarantine_refuse(connection, agent, reason, observations)
 
-    def _became_committed(self, transaction: int) -> bool:
-        """What became of a transaction whose COMMIT was not answered; waits until the database can tell."""
-        while True:
-            status = self.connection.execute("SELECT pg_xact_status(%s::text::xid8)", (str(transaction),)).fetchone()
-            if status is None or status[0] != "in progress":
-                return status is not None and status[0] == "committed"
-            time.sleep(OUTCOME_WAIT_S)
+    def _became_committed(self, transaction: int, lost: psycopg.Error) -> bool:
+        """What became of a transaction whose COMMIT was not answered; raises OutcomeUnknown when nobody can tell now."""
+        try:
+            while True:
+                found = self.connection.execute("SELECT pg_xact_status(%s::text::xid8)", (str(transaction),)).fetchone()
+                if found is None or found[0] != "in progress":
+                    return found is not None and found[0] == "committed"
+                time.sleep(OUTCOME_WAIT_S)
+        except (psycopg.Error, ShardTaken, SchemaMissing) as error:
+            raise OutcomeUnknown(f"{str(lost).strip()}; what became of the COMMIT: {str(error).strip()}") from error
 
 
 def _plain(profile: Profile, name: str, column: Any) -> list[Any]:
