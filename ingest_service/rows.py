@@ -70,13 +70,16 @@ class Decoder:
             return self._decode_loosely(plain, count, agent, registry, window)
         blocks: list[Block] = []
         refusals: list[Refusal] = []
-        total = 0
+        total = sum(len(group.device) for kind in self.profiles if (group := getattr(typed, kind)) is not None)
+        if total != count:
+            raise wire.WireError(
+                Reason.COUNT_MISMATCH, f"cannot take batch: {count} observations announced, {total} found"
+            )
         for kind, profile in self.profiles.items():
             group = getattr(typed, kind)
             if group is None:
                 continue
             n = len(group.device)
-            total += n
             listed = {name: getattr(group, name) for name in profile.properties}
             if len(group.observed_at) != n or any(values and len(values) != n for values in listed.values()):
                 raise wire.WireError(
@@ -91,10 +94,6 @@ class Decoder:
                 self._judge(
                     profile, group.device, times, columns, wrong, listed, agent, registry, window, blocks, refusals
                 )
-        if total != count:
-            raise wire.WireError(
-                Reason.COUNT_MISMATCH, f"cannot take batch: {count} observations announced, {total} found"
-            )
         return blocks, refusals
 
     def _columns(
@@ -157,13 +156,10 @@ class Decoder:
             reason, detail = wrong.get(row) or self._why(
                 profile, devices[row], int(codes[row]), int(times[row]), columns, row, agent, registry, window
             )
-            content = _content(
-                profile.kind,
-                devices[row],
-                int(times[row]),
-                {name: values[row] for name, values in listed.items() if values},
-            )
-            refusals.append(Refusal(reason, detail, profile.kind, devices[row], int(times[row]), content))
+            at_ms = int(times[row])
+            values = {name: values[row] for name, values in listed.items() if values}
+            content = _content(profile.kind, devices[row], at_ms, values)
+            refusals.append(Refusal(reason, detail, profile.kind, devices[row], _storable(at_ms), content))
         if not good.any():
             return
         if not good.all():
@@ -236,8 +232,8 @@ class Decoder:
         if fault is not None or profile is None:
             reason, detail = fault or (Reason.UNKNOWN_KIND, kind)
             name = device if isinstance(device, str) else None
-            at_ms = observed_at if isinstance(observed_at, int) and EARLIEST_MS <= observed_at <= LATEST_MS else None
-            refusals.append(Refusal(reason, detail, kind, name, at_ms, _content(kind, device, observed_at, values)))
+            content = _content(kind, device, observed_at, values)
+            refusals.append(Refusal(reason, detail, kind, name, _storable(observed_at), content))
             return
         listed = {name: [values.get(name)] for name in profile.properties}
         columns, wrong = self._columns(profile, listed, 1)
@@ -311,6 +307,12 @@ def _content(kind: str, device: Any, observed_at: Any, values: dict[str, Any]) -
         "observed_at": observed_at,
         "values": {name: value for name, value in values.items() if value is not None},
     }
+
+
+def _storable(observed_at: Any) -> int | None:
+    """A time as the quarantine's column can hold it; any other stands in the content only."""
+    plain = isinstance(observed_at, int) and not isinstance(observed_at, bool)
+    return observed_at if plain and 0 <= observed_at <= LATEST_MS else None
 
 
 def _iso(at_ms: int) -> str:
