@@ -17,6 +17,7 @@ from contracts.reasons import Reason
 MAX_BODY_BYTES = 256 * 1024  # sealed below this; brokers are configured for it plus room for the header
 MAX_DECODED_BYTES = 4 * 1024 * 1024  # a body may grow 16-fold on decompression; more is a bomb
 MAX_OBSERVATIONS = 1000
+MAX_NUMBER = 1 << 62  # of an observation in its epoch; leaves a database's bigint room for what follows
 VERSION = 1
 
 _MAGIC = b"DU"
@@ -149,7 +150,7 @@ def unpack(payload: bytes) -> tuple[Header, memoryview]:
         raise WireError(Reason.MALFORMED_HEADER, f"cannot read header: epoch {epoch} exceeds 63 bits")
     header = Header(epoch, seq, floor, nonce, first, count, clock_ms, taken_ms, backlog)
     body = memoryview(payload)[HEADER_BYTES:]
-    if seq and (floor < 1 or floor > seq or first < 1):
+    if seq and (floor < 1 or floor > seq or not 1 <= first <= MAX_NUMBER):
         raise WireError(
             Reason.MALFORMED_HEADER, f"cannot read header: seq {seq}, floor {floor}, first {first}, count {count}"
         )
