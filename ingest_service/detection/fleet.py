@@ -72,9 +72,10 @@ class Fleet:
         """Findings of a flush: its blocks in arrival order, then a sweep by the agents' clocks ({agent index: ms})."""
         self._undo.clear()
         found: list[Finding] = []
+        for block in blocks:  # first, because `_remember` keeps the arrays themselves
+            self.kinds[block.kind].grow(int(block.slot.max(initial=-1)) + 1)
         for block in blocks:
             kind = self.kinds[block.kind]
-            kind.grow(int(block.slot.max(initial=-1)) + 1)
             self._remember(kind, np.unique(block.slot))
             for name, monitor in kind.monitors.items():
                 found += self._run(block, name, monitor)
@@ -101,21 +102,32 @@ class Fleet:
 
     def _run(self, block: Block, name: str, monitor: _Monitor) -> list[Finding]:
         values = as_float(monitor.item, block.columns[name])
-        changes = np.zeros(len(block), np.uint8)
+        n, limits = len(block), monitor.limits
+        changes, level, scale = np.zeros(n, np.uint8), np.empty(n), np.empty(n)
         if not monitors.run(
-            monitor.state, block.slot, block.observed_ms, values, monitor.limits, monitor.may_stay, changes
+            monitor.state, block.slot, block.observed_ms, values, limits, monitor.may_stay, changes, level, scale
         ):
             return []
         return [
             finding
             for row in np.flatnonzero(changes).tolist()
-            for finding in self._explain(block, name, monitor, values, row, int(changes[row]))
+            for finding in self._explain(
+                block, name, limits, row, int(changes[row]), float(values[row]), float(level[row]), float(scale[row])
+            )
         ]
 
     def _explain(
-        self, block: Block, name: str, monitor: _Monitor, values: Array, row: int, change: int
+        self,
+        block: Block,
+        name: str,
+        limits: monitors.Limits,
+        row: int,
+        change: int,
+        value: float,
+        level: float,
+        scale: float,
     ) -> list[Finding]:
-        slot, limits, state = int(block.slot[row]), monitor.limits, monitor.state
+        """Findings of one value; level and scale are what was expected of it."""
         found = []
         for bit, detector in monitors.NAMES.items():
             begins, ends = bool(change & bit), bool(change >> monitors.CLEARED & bit)
@@ -127,23 +139,11 @@ class Fleet:
             if bit == monitors.OUT_OF_RANGE:
                 low, high = _finite(limits.low), _finite(limits.high)
             elif bit == monitors.SPIKE:
-                expected = float(state.level[slot])
-                width = max(limits.spike_threshold * float(state.scale[slot]), limits.spike_min_jump)
+                expected = level
+                width = max(limits.spike_threshold * max(scale, limits.floor), limits.spike_min_jump)
                 low, high = expected - width, expected + width
-            found.append(
-                Finding(
-                    block.kind,
-                    slot,
-                    detector,
-                    name,
-                    begins,
-                    int(block.observed_ms[row]),
-                    float(values[row]),
-                    low,
-                    high,
-                    expected,
-                )
-            )
+            slot, at_ms = int(block.slot[row]), int(block.observed_ms[row])
+            found.append(Finding(block.kind, slot, detector, name, begins, at_ms, value, low, high, expected))
         return found
 
     def _hear(self, kind: _Kind, block: Block) -> list[Finding]:

@@ -28,8 +28,9 @@ def entries(
         entry["clocks"][int(agent_ids[index])] = clock
     for block in blocks:
         shards = shard_of_agent[block.agent]
-        for shard in np.unique(shards).tolist():
-            part = block if len(content) == 1 else block.take(shards == shard)
+        touched = np.unique(shards).tolist()
+        for shard in touched:
+            part = block if len(touched) == 1 else block.take(shards == shard)
             packed = {name: column.tobytes() for name, column in part.columns.items()}
             content.setdefault(shard, {"blocks": [], "clocks": {}})["blocks"].append(
                 {

@@ -151,12 +151,29 @@ _step = numba.njit(cache=True)(step)
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def run(state: Any, slot: Array, at_ms: Array, value: Array, limits: Any, may_stay: Array, changes: Array) -> int:
-    """Take values in arrival order; `changes` (n,) uint8 gets what `step` returns; how many are not 0."""
+def run(
+    state: Any,
+    slot: Array,
+    at_ms: Array,
+    value: Array,
+    limits: Any,
+    may_stay: Array,
+    changes: Array,
+    level: Array,
+    scale: Array,
+) -> int:
+    """Take values in arrival order; how many changed a condition.
+
+    changes : (n,) uint8 gets what `step` returns.
+    level, scale : (n,) float64 get what was expected before the value came; only where it changed a condition.
+    """
     found = 0
     for row in range(len(slot)):
-        change = _step(state, slot[row], at_ms[row], value[row], limits, may_stay)
+        i = slot[row]
+        level_before, scale_before = state.level[i], state.scale[i]
+        change = _step(state, i, at_ms[row], value[row], limits, may_stay)
         changes[row] = change
         if change:
+            level[row], scale[row] = level_before, scale_before
             found += 1
     return found
