@@ -119,6 +119,9 @@ class Inbox:
         client.on_subscribe = self._on_subscribe
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
+        # Only the network thread writes to the socket: paho's publish() would write from the caller's thread as well, and
+        # two writers interleave their packets when the socket is full.
+        client.on_socket_register_write = lambda *_: None
         return client
 
     def _run(self) -> None:
