@@ -193,7 +193,8 @@ class Admission:
         """Judge one batch (or heartbeat) of an epoch and do what follows to tally, blocks and quarantine."""
         agent = tally.agent
         tally.nonce, tally.backlog = header.nonce, header.backlog
-        clock_ms = max(EARLIEST_MS, min(LATEST_MS, header.clock_ms))
+        # A clock that ran ahead must not stay the agent's newest word after it is set right: silence is judged by it.
+        clock_ms = max(EARLIEST_MS, min(self.window(agent, now_ms).latest_ms, header.clock_ms))
         if header.seq == 0:
             self._tell_clock(flush, tally, agent, clock_ms)
             return

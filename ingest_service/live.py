@@ -26,6 +26,8 @@ def messages(
     content: dict[int, dict[str, Any]] = {}
     for rows in changed:
         for agent in np.unique(agents[rows.kind]).tolist():
+            if agent < 0:
+                continue  # heard through an agent that is gone: nobody's topic carries it
             mine = agents[rows.kind] == agent
             group: dict[str, Any] = {
                 "device_id": rows.device_id[mine].tolist(),

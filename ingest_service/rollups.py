@@ -60,13 +60,14 @@ def roll_up(connection: Connection, profile: Profile, *, grace_s: int) -> int:
     kind = profile.kind
     newest = _one(connection, f"SELECT max(observed_at) FROM newest_{kind}")
     hours = connection.execute(
-        "SELECT hour, max(marked_at) < now() - %s FROM rollup_due WHERE kind = %s GROUP BY hour ORDER BY hour",
+        "SELECT hour, max(marked_at) < now() - %s, hour + interval '1 hour' <= now() FROM rollup_due "
+        "WHERE kind = %s GROUP BY hour ORDER BY hour",
         (WAIT_LONGEST, kind),
     ).fetchall()
     done = 0
-    for hour, waited in hours:
+    for hour, waited, over in hours:
         assert isinstance(hour, datetime)
-        if waited or (newest is not None and newest >= hour + timedelta(hours=1, seconds=grace_s)):
+        if (waited and over) or (newest is not None and newest >= hour + timedelta(hours=1, seconds=grace_s)):
             _roll_hour(connection, profile, hour)
             done += 1
     return done

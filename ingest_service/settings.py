@@ -1,10 +1,13 @@
 """Settings of the ingest service ([ingest]) and of the database that it and the API share ([database])."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
+
+from contracts.topics import SHARDS
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +70,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 120
     metrics_port: Annotated[int, Meta(description="Port of /metrics on loopback; 0 for none.", ge=0, le=65535)] = 0
 
+    def __post_init__(self) -> None:
+        parse_shards(self.shards)
+
 
 class Database(msgspec.Struct, frozen=True, kw_only=True):
     """Table [database]."""
@@ -89,8 +95,9 @@ def parse_shards(text: str) -> list[int]:
     """Shards named by `0-15,32`; raises ValueError."""
     shards: set[int] = set()
     for part in text.split(","):
-        low, dash, high = part.strip().partition("-")
-        shards.update(range(int(low), int(high if dash else low) + 1))
-    if not shards or min(shards) < 0 or max(shards) > 63:
-        raise ValueError(f"cannot read shards {text!r}: they run from 0 to 63")
+        match = re.fullmatch(r"\s*(\d{1,2})(?:-(\d{1,2}))?\s*", part)
+        low, high = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
+        if not low <= high < SHARDS:
+            raise ValueError(f"shards = {text!r}: cannot read {part!r}; they run from 0 to {SHARDS - 1}")
+        shards.update(range(low, high + 1))
     return sorted(shards)
