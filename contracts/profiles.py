@@ -28,7 +28,17 @@ CONDITIONS: dict[str, Label] = {
 }
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
-_RESERVED = {"device", "device_id", "observed_at", "as_of", "bucket", "observations", "kind"}
+_KIND_LENGTH = 32  # PostgreSQL cuts names at 63 bytes; the longest made of a kind adds 31 to it
+# Words that PostgreSQL reserves (its documentation, appendix C) and that could be meant as a property.
+_SQL = """
+all analyse analyze and any array as asc asymmetric authorization between binary both case cast check collate collation
+column concurrently constraint create cross current_date current_time current_user default deferrable desc distinct do
+else end except false fetch for foreign freeze from full grant group having ilike in initially inner intersect into is
+isnull join lateral leading left like limit localtime localtimestamp natural not notnull null offset on only or order
+outer overlaps placing primary references returning right select session_user similar some symmetric table tablesample
+then to trailing true union unique user using variadic verbose when where window with
+"""
+_RESERVED = {"device", "device_id", "observed_at", "as_of", "bucket", "observations", "kind", *_SQL.split()}
 
 
 class ProfileError(ValueError):
@@ -179,6 +189,8 @@ def _convert(file: Path, prefix: str, table: dict[str, Any], cls: type[Shape]) -
 def _faults(profile: Profile, stem: str) -> Iterable[tuple[str, object, str]]:
     if not _NAME.fullmatch(profile.kind) or profile.kind != stem:
         yield "kind", profile.kind, f"must be lower-case words joined by '_' and the file's name {stem!r}"
+    if len(profile.kind) > _KIND_LENGTH:
+        yield "kind", profile.kind, f"must have at most {_KIND_LENGTH} letters"
     if profile.report_period_s < 1:
         yield "report_period_s", profile.report_period_s, "must be at least 1"
     if profile.silent_after_periods < 1:
