@@ -219,6 +219,8 @@ class Uplink:
             if old:
                 self._turn = (self._turn + 1) % len(old)
                 self._to_probe.append(old[self._turn].epoch)
+        if not self._link.has_room(wire.HEADER_BYTES):
+            return
         probes, self._to_probe = self._to_probe, []
         for key in dict.fromkeys(probes):
             epoch = self._outbox.epochs.get(key)
