@@ -1,5 +1,7 @@
-"""A small city that runs for real, for tests that look at it: database, broker, ingest, API, simulator and agents, each the
-`dure` command itself, in a schema of its own. Whoever wants to see something fail kills a process of it by name.
+"""A small city that runs for real, for tests that look at it: broker, ingest, API, simulator and agents, each the
+`dure` command itself, over a database schema of its own. Whoever wants to see something fail kills a process by name.
+
+Beside the simulated agents stands one, `probe`, with one lamp and one bay, that says what a test wants it to say.
 """
 
 from __future__ import annotations
@@ -17,6 +19,9 @@ from typing import Any
 
 import psycopg
 
+from tests.browser import probe
+from tests.waiting import wait_for
+
 ROOT = Path(__file__).parents[2]
 READY_S = 90.0
 STOP_S = 30.0
@@ -28,7 +33,9 @@ class City:
     name = "minji"
     password = "the password of minji"
 
-    def __init__(self, state: Path, database_url: str, *, devices: int = 240, agents: int = 3, speed: str = "60") -> None:
+    def __init__(
+        self, state: Path, database_url: str, *, devices: int = 240, agents: int = 3, speed: str = "60"
+    ) -> None:
         self.state = state
         self.devices = devices
         self.agents = agents
@@ -37,6 +44,7 @@ class City:
         self.database_url = database_url
         self.environment = os.environ | {"DURE_DATABASE_URL": database_url, "DURE_DATABASE_SCHEMA": self.schema}
         self.processes: dict[str, subprocess.Popen[str]] = {}
+        self.probe: probe.Probe | None = None
         self.url = ""
         self.port = 0
 
@@ -48,23 +56,43 @@ class City:
         fleet = self.state / "fleet.json"
         counts = ["--devices", str(self.devices), "--agents", str(self.agents)]
         self.run("sim", "fleet", *counts, "--seed", "7", "-o", str(fleet))
+        manifest = json.loads(fleet.read_text())
+        simulated = list(manifest["agents"])
+        manifest["agents"].append(probe.ENTRY)
+        manifest["devices"] += probe.DEVICES
+        everybody = self.state / "everybody.json"
+        everybody.write_text(json.dumps(manifest))
         self.run("migrate")
-        self.run("register", str(fleet))
+        self.run("register", str(everybody))
         self.run(
-            "api", "add-account", "--name", self.name, "--role", "engineer", "--password-file", "-", given=self.password + "\n"
+            "api",
+            "add-account",
+            "--name",
+            self.name,
+            "--role",
+            "engineer",
+            "--password-file",
+            "-",
+            given=self.password + "\n",
         )
         broker = self.state / "broker"
-        self.run("broker", "credentials", "--state", str(broker), "--fleet", str(fleet))
+        self.run("broker", "credentials", "--state", str(broker), "--fleet", str(everybody))
         self.spawn("broker", "broker", "--state", str(broker), "--port", "0")
-        self.run("broker", "credentials", "--state", str(broker), "--fleet", str(fleet))
+        self.run("broker", "credentials", "--state", str(broker), "--fleet", str(everybody))
         services = broker / "credentials" / "services"
         self.spawn("ingest", "ingest", DURE_INGEST_BROKER_FILE=str(services / "ingest.toml"))
         self.start_api()
         socket = self.state / "source.sock"
         world = ["--fleet", str(fleet), "--socket", str(socket), "--state", str(self.state / "sim"), "--seed", "7"]
         self.spawn("sim", "sim", "serve", *world, "--speed", self.speed, "--then-realtime")
-        for agent in json.loads(fleet.read_text())["agents"]:
+        for agent in simulated:
             self.start_agent(agent["municipality"], agent["agent"], broker / "credentials" / "agents", socket)
+        newest = "select (extract(epoch from max(observed_at)) * 1000)::bigint from newest_streetlight"
+        wait_for(lambda: self.rows(newest)[0][0], READY_S)
+        file = broker / "credentials" / "agents" / f"{probe.MUNICIPALITY}.{probe.AGENT}.toml"
+        self.probe = probe.Probe(file, self.rows(newest)[0][0])
+        self.probe.light("off")
+        self.probe.say(probe.BAY, "parking_spot", status="free")
         return self
 
     def start_agent(self, municipality: str, agent: str, credentials: Path, socket: Path) -> None:
@@ -91,7 +119,9 @@ class City:
     def run(self, *arguments: str, given: str | None = None) -> str:
         """One command to its end; what it printed."""
         command = [sys.executable, str(ROOT / "dure.py"), *arguments]
-        done = subprocess.run(command, input=given, capture_output=True, text=True, env=self.environment, cwd=ROOT, timeout=120)
+        done = subprocess.run(
+            command, input=given, capture_output=True, text=True, env=self.environment, cwd=ROOT, timeout=120
+        )
         assert done.returncode == 0, f"dure {' '.join(arguments)}: {done.stdout}{done.stderr}"
         return done.stdout
 
@@ -126,6 +156,8 @@ class City:
 
     def stop(self) -> None:
         """Everything down, the source first, and the schema gone."""
+        if self.probe:
+            self.probe.stop()
         for name in reversed(list(self.processes)):
             process = self.processes.pop(name)
             process.terminate()
@@ -139,6 +171,10 @@ class City:
         with psycopg.connect(self.database_url, autocommit=True) as connection:
             connection.execute(b"set lock_timeout = '20s'")
             connection.execute(f"drop schema {self.schema} cascade".encode())
+
+    def device_id(self, device: str) -> int:
+        """The number of a device by its name."""
+        return int(self.rows("select device_id from device where name = %s", device)[0][0])
 
     def rows(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
         """The rows of one statement, committed."""

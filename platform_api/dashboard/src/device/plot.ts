@@ -8,7 +8,7 @@ import { number } from "../format/quantity";
 import { severityState, type Palette } from "../theme/palette";
 import { alpha, FONT } from "../map/sprites";
 import type { Tongue } from "../api/types";
-import { alarmSpan, expectedBand, type Group } from "./series";
+import { alarmSpan, expectedBand, merged, type Group } from "./series";
 
 export interface Drawing {
   group: Group;
@@ -111,6 +111,7 @@ function beneath(u: uPlot, { group, alarms, now }: Drawing, c: Palette): void {
   ctx.beginPath();
   ctx.rect(left, top, width, height);
   ctx.clip();
+  const spans = new Map<string, [number, number][]>();
   for (const alarm of alarms) {
     const line = alarm.property === null ? undefined : group.lines.find((l) => l.name === alarm.property);
     if (alarm.property !== null && !line) continue;
@@ -120,13 +121,18 @@ function beneath(u: uPlot, { group, alarms, now }: Drawing, c: Palette): void {
     if (x1 < left || x0 > left + width) continue;
     const silent = alarm.detector === "silent" || alarm.detector === "agent_silent";
     const colour = silent ? c.silent : c[severityState(alarm.severity)];
-    ctx.fillStyle = alpha(colour, 0.11);
-    ctx.fillRect(x0, top, x1 - x0, height);
-    ctx.fillStyle = colour;
-    ctx.fillRect(x0, top, x1 - x0, 3 * uPlot.pxRatio);
-    ctx.fillRect(x0, top, 1.5 * uPlot.pxRatio, height);
+    spans.set(colour, [...(spans.get(colour) ?? []), [x0, x1]]);
     const expected = line && expectedBand(alarm, line.property);
     if (expected) band(u, expected, x0, x1, c);
+  }
+  for (const [colour, all] of spans) {
+    for (const [x0, x1] of merged(all, 1)) {
+      ctx.fillStyle = alpha(colour, 0.11);
+      ctx.fillRect(x0, top, x1 - x0, height);
+      ctx.fillStyle = colour;
+      ctx.fillRect(x0, top, x1 - x0, 3 * uPlot.pxRatio);
+      if (x1 - x0 > 6 * uPlot.pxRatio) ctx.fillRect(x0, top, 1.5 * uPlot.pxRatio, height);
+    }
   }
   ctx.restore();
 }

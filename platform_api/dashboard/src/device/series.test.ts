@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Alarm, Profile, Property, Series } from "../api/types";
-import { alarmSpan, bands, expectedBand, groups, nearest, runs } from "./series";
+import { alarmSpan, bands, expectedBand, groups, merged, nearest, runs } from "./series";
 
 const property = (over: Partial<Property>): Property => ({
   type: "number", unit: "W", label: { en: "", ko: "" }, decimals: 1, values: [], value_labels: {}, chart: true, range: null, ...over,
@@ -48,6 +48,11 @@ test("the expected band is scaled like its axis and may be open on one side", ()
   expect(expectedBand(alarm({ evidence: { low: 0, high: 1 } }), property({ unit: "1" }))).toEqual({ low: 0, high: 100 });
   expect(expectedBand(alarm({ evidence: { high: 253 } }), property({}))).toEqual({ low: null, high: 253 });
   expect(expectedBand(alarm({ evidence: { values: [1] } }), property({}))).toBeNull();
+});
+
+test("alarms that overlap are marked once", () => {
+  expect(merged([[5, 9], [0, 2], [8, 12], [2.5, 4]], 1)).toEqual([[0, 12]]);
+  expect(merged([[0, 2], [5, 9]], 1)).toEqual([[0, 2], [5, 9]]);
 });
 
 test("the crosshair reads the nearest row", () => {

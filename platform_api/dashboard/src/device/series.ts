@@ -72,6 +72,17 @@ export function alarmSpan(alarm: Alarm, nowMs: number): [number, number] {
   return [alarm.opened_at, Math.max(end, alarm.opened_at)];
 }
 
+/** Spans that touch or overlap (within `slack`) as one, in order: many short alarms must not darken each other. */
+export function merged(spans: [number, number][], slack: number): [number, number][] {
+  const found: [number, number][] = [];
+  for (const [from, to] of spans.toSorted((a, b) => a[0] - b[0])) {
+    const last = found.at(-1);
+    if (last && from <= last[1] + slack) last[1] = Math.max(last[1], to);
+    else found.push([from, to]);
+  }
+  return found;
+}
+
 /** What the detector expected, scaled like the axis: a band, of which one side may be open. */
 export function expectedBand(alarm: Alarm, property: Property): { low: number | null; high: number | null } | null {
   const { low = null, high = null } = alarm.evidence ?? {};

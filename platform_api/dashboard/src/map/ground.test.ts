@@ -8,6 +8,11 @@ test("lamps in a row are joined into one line, without shortcuts", () => {
   expect(joinStreets(street(10, 37.6), 100)).toHaveLength(9);
 });
 
+test("a road runs straight between lamps that stand left and right of it in turn", () => {
+  const zigzag = street(8, 37.6).map(([x, y], i): Point => [x, y + (i % 2 ? 4e-5 : -4e-5)]);
+  for (const [a, b] of joinStreets(zigzag, 100)) expect(Math.abs(a[1] - 37.6) + Math.abs(b[1] - 37.6)).toBeLessThan(1e-9);
+});
+
 test("streets further apart than a block stay apart", () => {
   expect(joinStreets([...street(5, 37.6), ...street(5, 37.61)], 100)).toHaveLength(8);
 });

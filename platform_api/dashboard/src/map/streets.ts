@@ -34,15 +34,34 @@ export function joinStreets(points: Point[], maxMetres: number): [Point, Point][
     }
     return found.sort((a, b) => a[0] - b[0]).slice(0, NEIGHBOURS);
   });
-  const lines: [Point, Point][] = [];
+  const joined: [number, number][] = [];
   near.forEach((neighbours, i) => {
     for (const [d, j] of neighbours) {
       const mutual = near[j]?.some(([, k]) => k === i) ?? false;
       if (mutual && j < i) continue;
       const between = neighbours.some(([dk, k]) => k !== j && dk < d && far(k, j) < d);
-      const [a, b] = [points[i], points[j]];
-      if (!between && a && b) lines.push([a, b]);
+      if (!between) joined.push([i, j]);
     }
   });
-  return lines;
+  const centred = intoTheMiddle(points, joined);
+  return joined.map(([i, j]) => [centred[i] as Point, centred[j] as Point]);
+}
+
+/** Lamps stand left and right of a road in turn; between two neighbours, its middle is halfway to theirs. */
+function intoTheMiddle(points: Point[], joined: [number, number][]): Point[] {
+  const beside: number[][] = points.map(() => []);
+  for (const [i, j] of joined) {
+    beside[i]?.push(j);
+    beside[j]?.push(i);
+  }
+  const moved = points.map((p, i): Point => {
+    const [a, b] = (beside[i] ?? []).map((j) => points[j] as Point);
+    return a && b && beside[i]?.length === 2 ? [p[0] / 2 + (a[0] + b[0]) / 4, p[1] / 2 + (a[1] + b[1]) / 4] : p;
+  });
+  return moved.map((p, i) => {
+    const [only, more] = beside[i] ?? [];
+    if (only === undefined || more !== undefined) return p;
+    const [was, is] = [points[only] as Point, moved[only] as Point];
+    return [p[0] - (is[0] - was[0]), p[1] - (is[1] - was[1])];
+  });
 }

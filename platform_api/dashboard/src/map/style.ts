@@ -41,7 +41,7 @@ export function style(c: Palette): StyleSpecification {
     layers: [
       { id: "paper", type: "background", paint: { "background-color": c.paper } },
       { id: "grid", type: "line", source: "grid", paint: { "line-color": c.grid, "line-width": 1 } },
-      { id: "ground", type: "fill", source: "ground", paint: { "fill-color": c.region } },
+      { id: "ground", type: "fill", source: "ground", paint: { "fill-color": c.region, "fill-opacity": ["interpolate", ["linear"], ["zoom"], 12, 1, 14, 0] } },
       { id: "quarter-edge", type: "circle", source: "quarters", paint: { "circle-color": c.landEdge, "circle-radius": metres(QUARTER_METRES, 1.5) } },
       { id: "quarter", type: "circle", source: "quarters", paint: { "circle-color": c.land, "circle-radius": metres(QUARTER_METRES, 0) } },
       {

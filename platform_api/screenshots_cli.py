@@ -1,0 +1,165 @@
+"""`dure screenshots`: pictures of the running dashboard, for the README and to look at: map, street, device and alarms,
+desk and phone, Korean and English, light and dark.
+
+It signs in like anybody else and shows a device that has an alarm, when there is one. Needs Chromium and the
+`playwright` package; draws in software, so it works on a machine without a screen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+# Software WebGL; and no calls of the browser's own to its maker.
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--ignore-gpu-blocklist",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-quic",
+    "--disable-sync",
+    "--no-first-run",
+]
+SIZES = {1440: 900, 390: 844}
+SETTLE_MS = 1500
+WAIT_MS = 90_000
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One file: which view, how wide, in which language and appearance."""
+
+    view: str
+    width: int
+    language: str
+    theme: str = "light"
+
+    @property
+    def file(self) -> str:
+        return f"{self.view}-{self.language}-{self.width}{'-dark' if self.theme == 'dark' else ''}.png"
+
+
+def pictures() -> list[Picture]:
+    """All of them."""
+    light = [Picture(v, w, lang) for v in ("map", "device", "alarms") for w in SIZES for lang in ("ko", "en")]
+    street = [Picture("street", 1440, "ko"), Picture("street", 1440, "en", "dark")]
+    return [*light, *street, Picture("map", 1440, "ko", "dark"), Picture("device", 390, "en", "dark")]
+
+
+def chromium_path() -> str | None:
+    """The browser of this machine; DURE_CHROMIUM names another."""
+    return os.environ.get("DURE_CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+
+
+def open_page(browser: Browser, width: int, language: str, theme: str) -> Page:
+    """A page of that width, language and appearance, in a context of its own."""
+    phone = width < 720
+    context = browser.new_context(
+        viewport={"width": width, "height": SIZES.get(width, 900)},
+        device_scale_factor=2 if phone else 1,
+        is_mobile=phone,
+        has_touch=phone,
+        color_scheme="dark" if theme == "dark" else "light",
+        locale="ko-KR" if language == "ko" else "en-GB",
+        reduced_motion="reduce",
+    )
+    context.add_init_script(f"localStorage.setItem('dure.language', '{language}')")
+    return context.new_page()
+
+
+def sign_in(page: Page, url: str, name: str, password: str) -> None:
+    """Through the form, until the map is drawn."""
+    page.goto(url)
+    page.fill("[name=name]", name)
+    page.fill("[name=password]", password)
+    page.click("form button")
+    page.wait_for_selector("[data-map][data-ready=yes][data-devices]", timeout=WAIT_MS)
+
+
+def device_to_show(page: Page, url: str) -> dict[str, Any]:
+    """A device with an alarm on one of its quantities, the worst first; else the first lamp there is."""
+    alarms = page.request.get(f"{url}/api/v1/alarms?state=open,acknowledged&limit=500").json()["items"]
+    told = [a for a in alarms if a["device_id"] and a["property"]] or [a for a in alarms if a["device_id"]]
+    if told:
+        worst = max(told, key=lambda a: (a["severity"], a["opened_at"]))
+        found: dict[str, Any] = page.request.get(f"{url}/api/v1/devices/{worst['device_id']}").json()
+        return found
+    first: dict[str, Any] = page.request.get(f"{url}/api/v1/devices?kind=streetlight&limit=1").json()["items"][0]
+    return first
+
+
+def show(page: Page, view: str, device: dict[str, Any]) -> None:
+    """Go to the view and wait until it is drawn."""
+    place = f"15.60/{device['latitude']:.5f}/{device['longitude']:.5f}"
+    target = {
+        "map": "#/map",
+        "street": f"#/map?m={place}",
+        "device": f"#/map?device={device['device_id']}&span=6h&m={place}",
+        "alarms": "#/alarms",
+    }
+    page.evaluate("hash => { location.hash = hash }", target[view])
+    if view == "device":
+        page.wait_for_selector("[data-chart] canvas, [data-band]", timeout=WAIT_MS)
+    page.wait_for_timeout(SETTLE_MS)
+    page.wait_for_selector("[data-map][data-ready=yes]", timeout=WAIT_MS)
+
+
+def take(url: str, out: Path, name: str, password: str, chromium: str) -> list[Path]:
+    """Take every picture; the files written."""
+    from playwright.sync_api import sync_playwright
+
+    out.mkdir(parents=True, exist_ok=True)
+    taken = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGUMENTS)
+        for picture in pictures():
+            page = open_page(browser, picture.width, picture.language, picture.theme)
+            sign_in(page, url, name, password)
+            show(page, picture.view, device_to_show(page, url))
+            page.screenshot(path=out / picture.file)
+            print(out / picture.file, flush=True)
+            taken.append(out / picture.file)
+            page.context.close()
+        browser.close()
+    return taken
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="dure screenshots",
+        description="Take the pictures of the running dashboard: map, street, device and alarms, at desk and phone "
+        "width, in Korean and English, light and dark.",
+        epilog="Example, beside a running demo: dure screenshots --url http://127.0.0.1:8080 --account operator",
+    )
+    parser.add_argument("--url", default="http://127.0.0.1:8080", help="where the dashboard is (default: %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("docs/images"), help="folder for the pictures (default: %(default)s)"
+    )
+    parser.add_argument("--account", default="operator", help="who signs in (default: %(default)s)")
+    parser.add_argument("--password-file", help="read the password from FILE, or - for stdin (default: ask)")
+    parser.add_argument("--chromium", help="the browser (default: DURE_CHROMIUM, else the machine's chromium)")
+    options = parser.parse_args(argv)
+    chromium = options.chromium or chromium_path()
+    if chromium is None:
+        print("dure screenshots: no Chromium found; on Debian: apt-get install chromium", file=sys.stderr)
+        return 1
+    if options.password_file is None:
+        password = getpass.getpass(f"password of {options.account}: ")
+    elif options.password_file == "-":
+        password = sys.stdin.readline().rstrip("\n")
+    else:
+        password = Path(options.password_file).read_text().strip()
+    take(options.url.rstrip("/"), options.out, options.account, password, chromium)
+    return 0

@@ -1,0 +1,58 @@
+"""The map shows every device, as it is now."""
+
+from playwright.sync_api import Page, expect
+
+from tests.browser import probe
+from tests.browser.city import City
+from tests.browser.drawn import go, icon, rendered, show_device, yellow_pixels
+from tests.waiting import wait_for
+
+LAMP, BAY = probe.DEVICES
+
+
+def test_every_registered_device_is_on_the_map(desk: Page, city: City) -> None:
+    registered = city.rows("select count(*) from device")[0][0]
+    assert registered == city.devices + 2
+    assert desk.locator("[data-map]").get_attribute("data-devices") == str(registered)
+    expect(desk.locator("[data-count=devices]")).to_have_text(str(registered))
+    drawn = rendered(desk, "clusters", "devices")
+    assert sum(d.get("point_count", 1) for d in drawn) == registered
+    assert any("point_count" in d for d in drawn), "nothing is clustered at low zoom"
+
+
+def test_a_lamp_lights_up_on_the_screen_when_it_lights_up_in_the_street(desk: Page, city: City) -> None:
+    assert city.probe
+    city.probe.light("off")
+    lamp = city.device_id(probe.LAMP)
+    show_device(desk, lamp, LAMP["latitude"], LAMP["longitude"])
+    wait_for(lambda: icon(desk, lamp) == "device|lamp|off|ok", 30)
+    desk.wait_for_timeout(1500)
+    assert yellow_pixels(desk, lamp) == 0
+    city.probe.light("on")
+    wait_for(lambda: icon(desk, lamp) == "device|lamp|on|ok", 30)
+    wait_for(lambda: yellow_pixels(desk, lamp) > 30, 10)
+    assert city.rows("select power_state from newest_streetlight where device_id = %s", lamp) == [(1,)]
+
+
+def test_a_bay_is_taken_on_the_screen_when_a_car_parks(desk: Page, city: City) -> None:
+    assert city.probe
+    city.probe.say(probe.BAY, "parking_spot", status="free")
+    bay = city.device_id(probe.BAY)
+    show_device(desk, bay, BAY["latitude"], BAY["longitude"])
+    wait_for(lambda: icon(desk, bay) == "device|bay|free|ok", 30)
+    city.probe.say(probe.BAY, "parking_spot", status="occupied")
+    wait_for(lambda: icon(desk, bay) == "device|bay|occupied|ok", 30)
+
+
+def test_a_filter_leaves_only_what_it_names(desk: Page, city: City) -> None:
+    bins = city.rows("select count(*) from device where kind = 'waste_container'")[0][0]
+    go(desk, "#/map?kind=waste_container")
+    wait_for(lambda: desk.locator("[data-map]").get_attribute("data-devices") == str(bins), 30)
+    assert 0 < bins < city.devices
+    wait_for(lambda: sum(d.get("point_count", 1) for d in rendered(desk, "clusters", "devices")) == bins, 30)
+
+
+def test_searching_a_name_leads_to_its_device(desk: Page, city: City) -> None:
+    desk.get_by_role("combobox", name="Search devices").fill("probe-l")
+    desk.get_by_role("option").get_by_text("probe-lamp").click()
+    expect(desk.locator(f"[data-panel='{city.device_id(probe.LAMP)}'] h1")).to_have_text("Probe lamp")
