@@ -84,7 +84,9 @@ def decompress(body: bytes | memoryview) -> bytes:
         return data
     try:
         size = zstandard.frame_content_size(data)
-        if not 0 <= size <= MAX_DECODED_BYTES:
+        if size < 0:
+            raise WireError(Reason.MALFORMED_BODY, "cannot decode body: it does not tell its size when decompressed")
+        if size > MAX_DECODED_BYTES:
             raise WireError(Reason.TOO_LARGE, f"cannot decode body: {size} bytes when decompressed")
         return _decompressor.decompress(data, max_output_size=MAX_DECODED_BYTES)
     except zstandard.ZstdError as error:
