@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     making.add_argument("--seed", type=int, default=1, help="the same seed makes the same city (default 1)")
     making.add_argument("--municipalities", help=f"codes, separated by commas (default all: {','.join(TOWNS)})")
     _recording_arguments(making)
-    making.add_argument("-o", "--output", type=Path, required=True, help="the manifest to write")
+    making.add_argument("-o", "--output", default="-", help="the manifest to write; - for stdout (default)")
     making.set_defaults(command=_fleet)
 
     serving = commands.add_parser(
@@ -192,11 +192,12 @@ def _fleet(arguments: argparse.Namespace) -> int:
     else:
         codes = arguments.municipalities.split(",") if arguments.municipalities else None
         made = fleet.make(arguments.devices, arguments.agents, arguments.seed, codes)
-    fleet.save(made, arguments.output)
-    print(
-        f"{arguments.output}: {len(made['devices'])} devices, {len(made['agents'])} agents, "
-        f"{len(made['municipalities'])} municipalities"
-    )
+    if arguments.output == "-":
+        sys.stdout.write(fleet.text_of(made))
+        return 0
+    fleet.save(made, Path(arguments.output))
+    counts = [f"{len(made[name])} {name}" for name in ("devices", "agents", "municipalities")]
+    print(f"{arguments.output}: {', '.join(counts)}")
     return 0
 
 

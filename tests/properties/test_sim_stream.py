@@ -1,5 +1,7 @@
 """The numbered stream of an agent is one stream, however often and wherever it is taken up again."""
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from firmware_sim.recordings.recording import RecordedDevice
 from firmware_sim.recordings.recording_map import Municipality
 from firmware_sim.recordings.stream import RecordedBlocks
 from firmware_sim.stream import MAX_LINE, Stream
-from tests.unit.firmware_sim.city_fixture import START_MS, city, read_all
+from tests.unit.firmware_sim.city_fixture import PROFILES, START_MS, city, physics, read_all
 
 UNTIL_MS = START_MS + 70 * 60_000
 AGENTS = sorted(city().streams)
@@ -103,3 +105,25 @@ def test_random_numbers_depend_only_on_key_and_counter_and_stay_in_bounds(seed, 
     one, other = randomness.normal(keys, 1, at), randomness.normal(keys[1:2], 1, np.array([at]))
     assert one[1] == other[0] and np.abs(one).max() < 3.47
     assert ((randomness.uniform(keys, 2, at) >= 0) & (randomness.uniform(keys, 2, at) < 1)).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(kind=st.sampled_from(sorted(PROFILES)), cuts=st.lists(st.integers(0, 3 * 3_600_000), min_size=1, max_size=5))
+def test_reports_of_a_stretch_are_those_of_its_parts(kind, cuts):
+    model = physics(kind)
+    edges = [START_MS, *sorted(START_MS + cut for cut in cuts), START_MS + 3 * 3_600_000]
+
+    def reports(from_ms, to_ms):
+        return (
+            sorted(zip(*(x.tolist() for x in model.instants(from_ms, to_ms)), strict=True)) if to_ms > from_ms else []
+        )
+
+    assert sorted(row for a, b in pairwise(edges) for row in reports(a, b)) == reports(edges[0], edges[-1])
+
+
+@given(seed=st.integers(0, 2**31), at=st.integers(0, 2**42), period=st.integers(1_000, 10**8))
+def test_smooth_noise_does_not_jump(seed, at, period):
+    keys = randomness.keys_of(seed, ["a"])
+    knot = (at // period + 1) * period
+    around = randomness.smooth(keys, 3, np.array([at, at + 1, knot - 1, knot]), period)
+    assert abs(around[1] - around[0]) < 12 / period and abs(around[3] - around[2]) < 12 / period
