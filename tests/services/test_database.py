@@ -292,22 +292,24 @@ def test_an_ordinary_account_may_run_it(as_another):
     assert process.stop() == 0
 
 
-def test_another_account_of_the_machine_gets_no_connection(as_another, server):
-    python, _ = as_another
+def test_another_account_of_the_machine_gets_no_connection(as_another):
+    python, home = as_another
     client = "import psycopg,sys; psycopg.connect(sys.argv[1])"
-    where = Path(server.url.split("host=")[1].split("&")[0])
+    process = DatabaseProcess(home.parent / "ours" / "state")  # every directory above is open to all
+    process.start()
+    process.state.parent.chmod(0o755)
 
     def refusal() -> str:
-        done = subprocess.run([*python, "-c", client, server.url], capture_output=True, text=True)
+        done = subprocess.run([*python, "-c", client, process.url], capture_output=True, text=True)
         assert done.returncode != 0
         return done.stderr
 
     assert "Permission denied" in refusal()
-    for directory in (where, *where.parents):  # open the way to the socket: now the server itself has to refuse
-        if directory != Path("/tmp") and directory.is_relative_to("/tmp"):
-            directory.chmod(0o755)
-    (where / ".s.PGSQL.5432").chmod(0o777)
+    process.state.chmod(0o755)  # open the way to the socket: now the server itself has to refuse
+    (process.state / "socket").chmod(0o755)
+    (process.state / "socket" / ".s.PGSQL.5432").chmod(0o777)
     assert "eer authentication failed" in refusal()
+    assert process.stop() == 0
 
 
 def test_a_schema_of_the_tests_is_empty_and_its_own(database):
