@@ -63,8 +63,9 @@ def run(settings: Settings, *, until_drained: bool = False) -> int:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    sources: dict[str, int] = {}
     while True:
-        outbox = _open(settings)
+        outbox = _open(settings, sources)
         connection = Connection(settings, wake=doorbell.ring, random=random.random)
         driver = drivers.make(settings)
         agent = Agent(settings, driver, outbox, _uplink(settings, outbox, connection), clock, doorbell)
@@ -83,6 +84,8 @@ def run(settings: Settings, *, until_drained: bool = False) -> int:
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise
+            sources = outbox.sources
+            log("outbox_given_up", level="error", waiting=outbox.backlog, sources=sources)
             outbox.close()
             outbox_file.set_aside(Path(settings.outbox), error)
         finally:
@@ -101,9 +104,10 @@ def status(settings: Settings) -> int:
     return 0
 
 
-def _open(settings: Settings) -> Outbox:
+def _open(settings: Settings, sources: dict[str, int]) -> Outbox:
     return open_outbox(
         Path(settings.outbox),
+        sources=sources,
         max_bytes=settings.max_bytes,
         batch_observations=settings.batch_observations,
         seal_after_ms=settings.seal_after_ms,

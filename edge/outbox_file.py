@@ -22,18 +22,20 @@ class OutboxInUse(RuntimeError):
     """Another agent has this outbox open."""
 
 
-def open_outbox(path: Path, **options: Any) -> Outbox:
-    """Open or make the file; one that cannot be read is set aside. Raises OutboxInUse, OutboxFull, OSError."""
+def open_outbox(path: Path, *, sources: dict[str, int] | None = None, **options: Any) -> Outbox:
+    """Open or make the file; one that cannot be read is set aside. Raises OutboxInUse, OutboxFull, OSError.
+
+    sources : where sources resume, when that is known better than by the file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = _lock(path)
     try:
-        outbox = _open(path, **options)
+        outbox = _open(path, sources=sources, **options)
     except sqlite3.OperationalError as error:  # the disk's fault, not the contents'
         os.close(lock)
         raise OutboxFull(f"cannot open outbox {path}: {error}") from error
     except sqlite3.DatabaseError as error:
-        sources = set_aside(path, error)
-        outbox = _open(path, sources=sources, **options)
+        outbox = _open(path, sources=set_aside(path, error), **options)
     except BaseException:
         os.close(lock)
         raise

@@ -57,7 +57,7 @@ class Source:
         group = {
             "device": [f"sl-{n % DEVICES:05d}" for n in numbers],
             "observed_at": [FIRST_AT_MS + n for n in numbers],
-            "power_consumption": [60.0 + n % 7 for n in numbers],
+            "power_consumption": [(n * 7919) % 100_003 / 700 for n in numbers],
         }
         return json.dumps(
             {"first": first, "clock_ms": FIRST_AT_MS + last, "observations": {"streetlight": group}}
@@ -74,6 +74,7 @@ class Source:
                     after = json.loads(reader.readline())["after"]
                     self.asked_after.append(after)
                     self._feed(stream, after + 1)
+                    reader.read()  # until the agent has closed its end
                 except (OSError, ValueError):
                     continue
 
@@ -86,7 +87,6 @@ class Source:
             first += self._a_line
             self._closing.wait(self._pause_s)
         stream.sendall(b'{"end":true,"last":%d}\n' % self.total)
-        self._closing.wait(60)
 
 
 class Receiver:

@@ -196,6 +196,29 @@ def test_broken_outbox_is_set_aside_and_the_agent_starts_anew(nats_broker, tmp_p
         assert len(list(tmp_path.glob("outbox.db.corrupt-*"))) == 1
 
 
+def test_outbox_that_breaks_while_in_use_is_set_aside_and_the_agent_goes_on(nats_broker, tmp_path):
+    total = 300_000
+    with street(tmp_path, nats_broker, total, pace=50) as (source, receiver, edge):
+        source._a_line = 500
+        receiver.silent = True
+        edge.start("--until-drained")
+        until(lambda: source.asked_after and edge.status()["sources"].get("sim:41280/pole-01", 0) >= 150_000)
+        source.paused.set()
+        time.sleep(0.5)
+        for name in ("outbox.db", "outbox.db-wal"):  # all but the first pages
+            size = (tmp_path / name).stat().st_size
+            with (tmp_path / name).open("r+b") as file:
+                file.seek(64 * 1024)
+                file.write(b"\xa5" * max(0, size - 64 * 1024))
+        receiver.silent = False
+        source.paused.clear()
+        assert edge.wait() == 0
+        assert "outbox_corrupt" in edge.log
+        assert len(set(receiver.rows)) == len(receiver.rows)
+        assert max(receiver.rows) == total
+        assert source.asked_after[-1] >= 150_000, "where the source resumes is known"
+
+
 def test_stays_small_and_idle_at_the_pace_of_a_street(nats_broker, tmp_path):
     """50 devices that speak every 10 s: 5 observations a second, in lines of one."""
     with street(tmp_path, nats_broker, 100_000, pace=5.0) as (source, receiver, edge):
