@@ -37,6 +37,7 @@ class Reading(msgspec.Struct, frozen=True):
     groups: Groups
     last: int  # source number of its last observation, 0 for a source that cannot resume
     taken_ms: int  # system clock at the hand-over
+    clock_ms: int = 0  # source's clock by then: nothing older will follow; 0 when the source has no clock
 
 
 class Epoch(msgspec.Struct):
@@ -91,8 +92,8 @@ class Outbox:
             self.epochs[row[1]] = epoch = Epoch(*row)
             epoch.floor = self._lowest_held(epoch)
             epoch.waiting_from = self._number_after(epoch, epoch.committed)
-        self._waiting, clock_ms = self._read_pending()
-        self.open_epoch(clock_ms=clock_ms)
+        self._waiting, self._covered_ms = self._read_pending()  # the clock up to which all is in batches or waits
+        self.open_epoch(clock_ms=self._covered_ms)
 
     def close(self) -> None:
         """Remember the cursors and close; what waits stays stored."""
@@ -100,6 +101,7 @@ class Outbox:
             self.save_cursors()
         self._db.close()
         self.on_close()
+        self.on_close = lambda: None
 
     # -- what it holds
 
@@ -144,22 +146,25 @@ class Outbox:
     # -- what comes in
 
     def store(self, source: str, readings: list[Reading], *, clock_ms: int, now_ms: int) -> None:
-        """Put readings on the disk together with the source's number; raises OutboxFull when the disk takes no more."""
+        """Put readings on the disk together with the source's number; raises OutboxFull when the disk refuses."""
         try:
             sealing, malformed = self._fill(readings, columns.admissible, clock_ms)
         except (TypeError, ValueError, OverflowError, RecursionError):  # something does not encode: look at each row
             sealing, malformed = self._fill(readings, _one_by_one, clock_ms)
         last = max((reading.last for reading in readings), default=0)
         self._commit(sealing, now_ms=now_ms, source=source, last=last, malformed=malformed)
+        self._covered_ms = sealing.clock_ms
 
     def _fill(
         self, readings: list[Reading], admit: Callable[[Groups], tuple[Groups, int]], clock_ms: int
     ) -> tuple[Sealing, int]:
-        sealing, malformed = self._sealing(clock_ms), 0
+        sealing, malformed = self._sealing(self._covered_ms or clock_ms), 0
         for reading in readings:
             groups, refused = admit(reading.groups)
             malformed += refused
             sealing.add(groups, reading.taken_ms)
+            # Only now: a batch that this reading filled may lack some of it, and bears the clock before.
+            sealing.clock_ms = reading.clock_ms or clock_ms
         sealing.seal_if_large()
         return sealing, malformed
 

@@ -5,6 +5,7 @@ leaves, neither with less than a quarter. It knows no socket: `Link` is the brok
 """
 
 from collections.abc import Callable, Iterable
+from itertools import takewhile
 from typing import Protocol
 
 import msgspec
@@ -191,6 +192,8 @@ class Uplink:
             )
         if not self._link.has_room(len(batch.body)):
             return False
+        older = takewhile(lambda key: key != epoch.epoch, self._outbox.epochs)
+        overtakes = any(not self._senders[key].finished for key in older)
         header = Header(
             epoch=epoch.epoch,
             seq=seq,
@@ -198,7 +201,7 @@ class Uplink:
             nonce=nonce,
             first=batch.first,
             count=batch.count,
-            clock_ms=batch.clock_ms,
+            clock_ms=0 if overtakes else batch.clock_ms,  # the platform judges silence by it, and has not heard all
             taken_ms=batch.taken_ms,
             backlog=self._outbox.backlog,
         )
@@ -233,7 +236,7 @@ class Uplink:
                 nonce=nonce,
                 first=epoch.next_number,
                 count=0,
-                clock_ms=clock_ms,
+                clock_ms=0 if self._outbox.backlog else clock_ms,
                 taken_ms=wall_ms,
                 backlog=self._outbox.backlog,
             )

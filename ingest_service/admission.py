@@ -194,7 +194,8 @@ class Admission:
         agent = tally.agent
         tally.nonce, tally.backlog = header.nonce, header.backlog
         # A clock that ran ahead must not stay the agent's newest word after it is set right: silence is judged by it.
-        clock_ms = max(EARLIEST_MS, min(self.window(agent, now_ms).latest_ms, header.clock_ms))
+        latest_ms = self.window(agent, now_ms).latest_ms
+        clock_ms = max(EARLIEST_MS, min(latest_ms, header.clock_ms)) if header.clock_ms else 0
         if header.seq == 0:
             self._tell_clock(flush, tally, agent, clock_ms)
             return
@@ -229,6 +230,8 @@ class Admission:
         self._tell_clock(flush, tally, agent, clock_ms)
 
     def _tell_clock(self, flush: Flush, tally: Tally, agent: Agent, clock_ms: int) -> None:
+        if not clock_ms:  # the agent has more to tell of the time before it
+            return
         tally.clock_ms = max(tally.clock_ms, clock_ms)
         flush.clocks[agent.index] = max(flush.clocks.get(agent.index, 0), clock_ms)
 

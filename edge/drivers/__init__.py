@@ -33,7 +33,7 @@ class Driver(Protocol):
         """A descriptor that becomes readable when there is something, if there is such a thing."""
 
     def clock_ms(self, wall_ms: int) -> int:
-        """The driver's clock: the wall clock, unless its world has another."""
+        """The driver's clock: the wall clock, unless its world has another; 0 while that is not known."""
 
     def close(self) -> None: ...
 

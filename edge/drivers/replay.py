@@ -83,7 +83,7 @@ class Replay:
         return None
 
     def clock_ms(self, wall_ms: int) -> int:
-        return wall_ms if self._shifted or self._clock_ms is None else self._clock_ms
+        return wall_ms if self._shifted else self._clock_ms or 0
 
     def close(self) -> None:
         self._lines = None

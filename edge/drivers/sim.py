@@ -43,7 +43,7 @@ class Sim:
         self._path = path
         self._agent = agent
         self._after = 0
-        self._clock_ms: int | None = None
+        self._clock_ms = 0
         self._socket: socket.socket | None = None
         self._buffer = bytearray()
         self._retry_at_ms = 0
@@ -68,7 +68,7 @@ class Sim:
             count = sum(max(map(len, kind.values()), default=0) for kind in line.observations.values())
             if count and line.first == self._after + 1:
                 self._after += count
-                return Reading(line.observations, self._after, wall_ms)
+                return Reading(line.observations, self._after, wall_ms, line.clock_ms)
             if count and line.first + count - 1 > self._after:
                 self._disconnect(now_ms, f"number {line.first} after {self._after}")
                 return None
@@ -93,7 +93,7 @@ class Sim:
         return self._socket.fileno() if self._socket is not None else None
 
     def clock_ms(self, wall_ms: int) -> int:
-        return self._clock_ms if self._clock_ms is not None else wall_ms
+        return self._clock_ms  # 0 until it has spoken: the wall clock may be far ahead of its world
 
     def close(self) -> None:
         if self._socket is not None:
