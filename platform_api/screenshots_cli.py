@@ -91,7 +91,7 @@ def sign_in(page: Page, url: str, name: str, password: str) -> None:
 def device_to_show(page: Page, url: str) -> dict[str, Any]:
     """A device with an alarm on one of its quantities, the worst first; else the first lamp there is."""
     alarms = page.request.get(f"{url}/api/v1/alarms?state=open,acknowledged&limit=500").json()["items"]
-    told = [a for a in alarms if a["device_id"] and a["property"]] or [a for a in alarms if a["device_id"]]
+    told = [a for a in alarms if a["device_id"] and a["property"]]
     if told:
         worst = max(told, key=lambda a: (a["severity"], a["opened_at"]))
         found: dict[str, Any] = page.request.get(f"{url}/api/v1/devices/{worst['device_id']}").json()

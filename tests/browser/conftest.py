@@ -99,7 +99,8 @@ def opened(browser: Browser, watch: Watch, tmp_path: Path) -> Iterator[Opener]:
 
 @pytest.fixture
 def desk(opened: Opener, city: City) -> Page:
-    """Signed in, 1440 px wide, English, light."""
+    """Signed in, 1440 px wide, English, light; the probe's clock is the city's."""
+    city.catch_up()
     page = opened()
     sign_in(page, city.url, city.name, city.password)
     return page

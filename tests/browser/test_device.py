@@ -32,7 +32,7 @@ def test_a_click_on_a_shape_opens_its_device_with_its_history_drawn(desk: Page, 
     expect(desk.locator("[data-property=voltage]")).to_contain_text("V")
     go(desk, f"#/map?device={lamp}&span=1h")
     wait_for(lambda: line_pixels(desk, "voltage") > 200, 30)
-    assert desk.locator("[data-band=power_state] span").count() > 0
+    wait_for(lambda: desk.locator("[data-band=power_state] span").count() > 0, 30)
 
 
 def test_an_empty_span_says_so_and_draws_no_line(desk: Page, city: City) -> None:
