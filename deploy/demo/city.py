@@ -125,14 +125,11 @@ class City:
         if not self.options.database_url:
             self._environment["DURE_DATABASE_URL"] = self._wait(database)["url"]
         step.done()
-        step = Step("tables, registry, accounts")
+        step = Step("tables and registry")
         self._finish(self._command("migrate", "migrate"))
         if not prepared:
             self._finish(self._command("register", "register", self._fleet))
-            self._add_accounts()
         self._wait(broker)
-        self.folder.begun.prepared = True
-        self.folder.save()
         step.done()
         step = Step("ingest and API")
         services = self.folder.path / "broker" / "credentials" / "services"
@@ -142,6 +139,10 @@ class City:
         api = self._service("api", "api", "--port", port, "--broker-file", str(services / "api.toml"))
         self._url = self._wait(api)["url"]
         api.arguments[api.arguments.index("--port") + 1] = self._url.rpartition(":")[2]  # keeps it when started again
+        if not prepared:
+            self._add_accounts()
+            self.folder.begun.prepared = True
+            self.folder.save()
         self._wait(ingest)
         step.done()
 

@@ -50,14 +50,13 @@ def describe(watch: Watch) -> str:
     status = watch.status
     if not status:
         return "waiting for the API"
-    alarms = status.get("open_alarms", {})
     clock_ms = watch.simulator().get("clock_ms")
     parts = [
         f"{status.get('observations_per_s') or 0:,.0f} observations/s",
         f"committed {watch.count('committed'):,}",
         f"duplicates {watch.count('duplicate'):,}",
         f"quarantined {watch.count('quarantined'):,}",
-        f"open alarms {sum(alarms.values())}",
+        f"open alarms {status['open_alarms']['total']}",
         f"waiting {watch.backlog:,}",
     ]
     if clock_ms is not None:
