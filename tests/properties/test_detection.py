@@ -1,0 +1,203 @@
+"""Detection is the same however it is compiled, cut into flushes, taken back, saved, restored or replayed."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest_service.columns import Block, empty_columns
+from ingest_service.detection import journal, monitors
+from ingest_service.detection.fleet import Fleet
+from tests.city_of_tests import KINDS, NOW_MS, registry
+
+LIGHTS = [(101, "41280"), (102, "41280"), (201, "41480")]
+voltages = st.one_of(
+    st.sampled_from([220.0, 220.1, 300.0, 100.0, 0.0, float("nan"), float("inf"), -float("inf"), 1e38]),
+    st.floats(210, 230, width=32),
+)
+observations = st.lists(
+    st.tuples(st.integers(0, 2), st.integers(-3, 40), voltages, st.booleans()), min_size=1, max_size=80
+)
+
+
+class Worker:
+    """A process of the ingest service as far as detection goes: its own slots, its own agent numbers."""
+
+    def __init__(self, *, reverse=False):
+        self.registry = registry() if not reverse else _reversed()
+        self.fleet = Fleet(KINDS)
+
+    def block(self, rows):
+        """Rows (light, minute, voltage, by the other agent) as a block; each light speaks through its town's agent."""
+        ids = np.array([LIGHTS[light][0] for light, *_ in rows], np.int32)
+        agents = [self.agent_index(21 if light == 2 else 12 if other else 11) for light, _, _, other in rows]
+        columns = empty_columns(KINDS["streetlight"], len(rows))
+        columns["voltage"] = np.array([value for _, _, value, _ in rows], np.float64).astype(np.float32)
+        return Block(
+            "streetlight",
+            ids,
+            np.array([self.slot_of("streetlight", int(device)) for device in ids], np.int64),
+            np.array([NOW_MS + 60_000 * minute for _, minute, _, _ in rows], np.int64),
+            np.array(agents, np.int32),
+            columns,
+        )
+
+    def examine(self, rows, clocks=None):
+        """Findings by device, so that they compare across numberings."""
+        blocks = [self.block(rows)] if rows else []
+        told = {self.agent_index(agent): clock for agent, clock in (clocks or {}).items()}
+        return self.named(self.fleet.examine(blocks, told)), (blocks, told)
+
+    def named(self, findings):
+        return [
+            (self.registry.devices_of[found.kind][found.slot], found.detector, found.property, found.begins, found.at_ms)
+            + (found.value, found.low, found.high, found.expected)
+            for found in findings
+        ]
+
+    def arrays(self):
+        agents = self.registry.agents
+        return np.array([agent.shard for agent in agents]), np.array([agent.agent_id for agent in agents])
+
+    def save(self):
+        shards, ids = self.arrays()
+        return {
+            shard: self.fleet.save(shard, shards, ids, self.registry.devices_of) for shard in sorted(set(shards.tolist()))
+        }
+
+    def slot_of(self, kind, device_id):
+        return self.registry.slot_of_id(device_id, kind)
+
+    def agent_index(self, agent_id):
+        agent = self.registry.agent_by_id(agent_id)
+        return None if agent is None else agent.index
+
+    def restore(self, saves, entries=()):
+        for body in saves.values():
+            self.fleet.restore(body, self.slot_of, self.agent_index)
+        for flush in entries:
+            for _, entry in sorted(flush.items()):
+                blocks, clocks = journal.read(entry, KINDS, self.slot_of, self.agent_index)
+                self.fleet.examine(blocks, clocks)
+        self.fleet.keep()
+
+
+def _reversed():
+    """The same city, read in another order: other slots, other agent numbers."""
+    from ingest_service.registry import Registry
+
+    found = Registry()
+    found.put_municipality("41480")
+    found.put_municipality("41280")
+    found.put_agent(77, "41480", "newcomer", False)
+    found.put_agent(21, "41480", "pole-01", False)
+    found.put_agent(12, "41280", "pole-02", False)
+    found.put_agent(11, "41280", "pole-01", False)
+    for device_id, town in [(500, "41280"), *reversed(LIGHTS)]:
+        found.put_device(device_id, town, f"d{device_id}", "streetlight")
+    return found
+
+
+def clocks_after(rows):
+    """What agents say of their clocks after these rows: the newest minute that each saw."""
+    clocks: dict = {}
+    for light, minute, _, other in rows:
+        agent = 21 if light == 2 else 12 if other else 11
+        clocks[agent] = max(clocks.get(agent, 0), NOW_MS + 60_000 * minute)
+    return clocks
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(-3, 60), voltages), max_size=120))
+def test_the_compiled_kernel_is_the_plain_step_bit_for_bit(series):
+    limits, stays = monitors.limits_of(KINDS["streetlight"].properties["voltage"])
+    at = np.array([NOW_MS + 60_000 * minute for minute, _ in series], np.int64)
+    values = np.array([value for _, value in series], np.float64)
+    n, slots = len(series), np.zeros(len(series), np.int64)
+    compiled, plain = monitors.new_state(1), monitors.new_state(1)
+    changes = np.zeros(n, np.uint8)
+    monitors.run(compiled, slots, at, values, limits, stays, changes, np.empty(n), np.empty(n))
+    with np.errstate(all="ignore"):
+        expected = [monitors.step(plain, 0, at[row], float(values[row]), limits, stays) for row in range(n)]
+    assert changes.tolist() == expected
+    for mine, other in zip(compiled, plain, strict=True):
+        assert mine.tobytes() == other.tobytes()
+
+
+@settings(max_examples=80, deadline=None)
+@given(observations, st.lists(st.integers(0, 80), max_size=5))
+def test_findings_do_not_depend_on_how_the_stream_is_cut_into_flushes(rows, cuts):
+    whole, cut = Worker(), Worker()
+    expected, _ = whole.examine(rows)
+    found = []
+    edges = [0, *sorted(min(edge, len(rows)) for edge in cuts), len(rows)]
+    for low, high in zip(edges, edges[1:], strict=False):
+        found += cut.examine(rows[low:high])[0]
+    assert sorted(found, key=repr) == sorted(expected, key=repr)
+    assert cut.save() == whole.save()
+
+
+@settings(max_examples=60, deadline=None)
+@given(observations, observations, st.booleans())
+def test_a_flush_that_is_taken_back_leaves_no_trace(rows, lost, first):
+    tried, never = Worker(), Worker()
+    if not first:
+        assert tried.examine(rows, clocks_after(rows))[0] == never.examine(rows, clocks_after(rows))[0]
+        tried.fleet.keep()
+    before = tried.save()
+    tried.examine(lost, {11: NOW_MS + 10**9, **clocks_after(lost)})
+    tried.fleet.undo()
+    assert tried.save() == before == never.save()
+    assert tried.examine(rows, clocks_after(rows))[0] == never.examine(rows, clocks_after(rows))[0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(observations, min_size=1, max_size=6), st.integers(0, 6), st.integers(0, 6))
+def test_a_restart_continues_exactly_where_the_last_process_was_killed(flushes, saved_after, killed_after):
+    steady, killed = Worker(), Worker()
+    saves, entries, expected = {}, [], []
+    for number, rows in enumerate(flushes):
+        clocks = clocks_after(rows)
+        found, (blocks, told) = steady.examine(rows, clocks)
+        if number < killed_after:
+            assert killed.examine(rows, clocks)[0] == found
+            shards, ids = killed.arrays()
+            entries.append(journal.entries(blocks, told, shards, ids))
+            if number < saved_after:
+                saves, entries = killed.save(), []
+        else:
+            expected.append(found)
+    fresh = Worker(reverse=True)
+    fresh.restore(saves, entries)
+    for rows, found in zip(flushes[killed_after:], expected, strict=False):
+        assert sorted(fresh.examine(rows, clocks_after(rows))[0], key=repr) == sorted(found, key=repr)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from([np.nan, np.inf, -np.inf]), st.integers(0, 1440)), max_size=40))
+def test_gaps_infinities_and_late_values_never_poison_a_series(odd):
+    with_odd, without = Worker(), Worker()
+    steady = [(0, minute, 220.0 + 0.1 * (minute % 7), False) for minute in range(60)]
+    with_odd.examine(steady)
+    without.examine(steady)
+    for value, minute in odd:
+        with_odd.examine([(0, minute - 1400, value, False), (0, minute - 1400, 999.0, False)])
+    with_odd.examine([(0, 59, 999.0, False)])  # not newer than the last
+    assert with_odd.save() == without.save()
+    after = [(0, 60 + minute, 260.0, False) for minute in range(5)]
+    assert with_odd.examine(after)[0] == without.examine(after)[0] != []
+
+
+def test_a_journal_entry_holds_the_rows_of_its_own_shard_only():
+    worker = Worker()
+    rows = [(0, 1, 220.0, False), (2, 2, 221.0, False), (0, 3, 222.0, False)]
+    shards, ids = worker.arrays()
+    # Rows of two shards, and a clock of one only, as when an observation comes back from quarantine.
+    entries = journal.entries([worker.block(rows)], {worker.agent_index(11): NOW_MS}, shards, ids)
+    assert len(entries) == 2
+    seen = {}
+    for shard, entry in entries.items():
+        blocks, clocks = journal.read(entry, KINDS, worker.slot_of, worker.agent_index)
+        seen[shard] = ([device for block in blocks for device in block.device_id.tolist()], clocks)
+    assert sorted(seen.values(), key=repr) == sorted(
+        [([101, 101], {worker.agent_index(11): NOW_MS}), ([201], {})], key=repr
+    )

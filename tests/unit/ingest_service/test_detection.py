@@ -1,0 +1,114 @@
+"""What each detector finds on a crafted series, and when it clears; and that an ordinary week raises nothing."""
+
+import math
+
+import numpy as np
+
+from ingest_service.columns import Block, empty_columns
+from ingest_service.detection.fleet import Fleet
+from tests.city_of_tests import KINDS, NOW_MS
+
+MINUTE = 60_000
+
+
+def examine(fleet, kind, name, values, *, start_ms=NOW_MS, step_ms=MINUTE, slot=0, clock_ms=None):
+    n = len(values)
+    columns = empty_columns(KINDS[kind], n)
+    columns[name] = np.array(values, columns[name].dtype)
+    block = Block(
+        kind,
+        np.full(n, 100 + slot, np.int32),
+        np.full(n, slot, np.int64),
+        start_ms + step_ms * np.arange(n),
+        np.zeros(n, np.int32),
+        columns,
+    )
+    return fleet.examine([block] if n else [], {} if clock_ms is None else {0: clock_ms})
+
+
+def told(findings, start_ms=NOW_MS, step_ms=MINUTE):
+    return [(found.detector, found.property, found.begins, (found.at_ms - start_ms) / step_ms) for found in findings]
+
+
+def ordinary(n, seed=1):
+    """Mains voltage: a daily curve of 3 V and noise of 0.8 V, in tenths."""
+    rng = np.random.default_rng(seed)
+    minutes = np.arange(n)
+    return np.round(221 + 3 * np.sin(2 * math.pi * minutes / 1440) + rng.normal(0, 0.8, n), 1)
+
+
+def test_a_value_outside_its_range_begins_once_and_ends_after_three_values_inside():
+    fleet = Fleet(KINDS)
+    values = [220.0, 220.1, 260.0, 261.0, 220.2, 259.0, 220.1, 220.2, 220.3, 220.4]
+    found = [item for item in told(examine(fleet, "streetlight", "voltage", values)) if item[0] == "out_of_range"]
+    assert found == [("out_of_range", "voltage", True, 2), ("out_of_range", "voltage", False, 8)]
+
+
+def test_limits_themselves_are_inside():
+    assert told(examine(Fleet(KINDS), "streetlight", "voltage", [187.0, 253.0])) == []
+    assert len(examine(Fleet(KINDS), "streetlight", "voltage", [186.9])) == 1
+
+
+def test_an_integer_below_zero_is_found_with_its_evidence():
+    (found,) = examine(Fleet(KINDS), "off_street_parking", "available_spot_number", [4, -2])
+    assert (found.detector, found.value, found.low, found.high) == ("out_of_range", -2.0, 0.0, 20000.0)
+
+
+def test_a_value_that_repeats_is_stuck_until_it_moves():
+    fleet = Fleet(KINDS)
+    found = told(examine(fleet, "streetlight", "voltage", [221.0, 220.0] + [220.3] * 15 + [220.4]))
+    assert found == [("stuck", "voltage", True, 13), ("stuck", "voltage", False, 17)]
+
+
+def test_an_empty_bin_may_stay_empty_and_a_half_full_one_may_not():
+    assert examine(Fleet(KINDS), "waste_container", "filling_level", [0.0] * 600) == []
+    found = told(examine(Fleet(KINDS), "waste_container", "filling_level", [0.5] * 600))
+    assert found == [("stuck", "filling_level", True, 431)]
+
+
+def test_a_jump_out_of_the_noise_is_a_spike_and_shows_what_was_expected():
+    values = ordinary(200)
+    values[150] += 25
+    found = examine(Fleet(KINDS), "streetlight", "voltage", values)
+    assert told(found) == [("spike", "voltage", True, 150), ("spike", "voltage", False, 153)]
+    assert found[0].low < found[0].expected < found[0].high < found[0].value
+    assert abs(found[0].expected - 221) < 6
+
+
+def test_switching_a_lamp_on_is_no_spike():
+    values = [2.0] * 100 + [120.0] * 100 + [2.0] * 50
+    assert examine(Fleet(KINDS), "streetlight", "power_consumption", values) == []
+
+
+def test_a_week_of_ordinary_voltage_raises_nothing():
+    assert told(examine(Fleet(KINDS), "streetlight", "voltage", ordinary(7 * 1440))) == []
+
+
+def test_a_device_is_silent_by_its_agents_clock_once_and_heard_again():
+    fleet = Fleet(KINDS)
+    assert examine(fleet, "streetlight", "voltage", [220.0], clock_ms=NOW_MS) == []
+    assert examine(fleet, "streetlight", "voltage", [], clock_ms=NOW_MS + 5 * MINUTE) == []
+    (fell,) = examine(fleet, "streetlight", "voltage", [], clock_ms=NOW_MS + 5 * MINUTE + 1)
+    assert (fell.detector, fell.begins, fell.at_ms) == ("silent", True, NOW_MS + 5 * MINUTE)
+    assert examine(fleet, "streetlight", "voltage", [], clock_ms=NOW_MS + 50 * MINUTE) == []
+    (back,) = examine(fleet, "streetlight", "voltage", [220.0], start_ms=NOW_MS + 51 * MINUTE)
+    assert (back.detector, back.begins, back.at_ms) == ("silent", False, NOW_MS + 51 * MINUTE)
+
+
+def test_while_an_agent_says_nothing_its_devices_are_not_silent():
+    fleet = Fleet(KINDS)
+    examine(fleet, "streetlight", "voltage", [220.0], clock_ms=NOW_MS)
+    assert fleet.examine([], {1: NOW_MS + 10**9}) == []  # another agent's clock
+
+
+def test_a_late_observation_ends_no_silence():
+    fleet = Fleet(KINDS)
+    examine(fleet, "streetlight", "voltage", [220.0], clock_ms=NOW_MS + 10 * MINUTE)
+    assert examine(fleet, "streetlight", "voltage", [220.5], start_ms=NOW_MS - MINUTE) == []
+
+
+def test_state_keeps_to_its_budget():
+    from ingest_service.detection import monitors, silence
+
+    assert sum(array.itemsize for array in monitors.new_state(1)) <= 128
+    assert sum(array.itemsize for array in silence.new_state(1)) <= 16
