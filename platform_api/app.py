@@ -1,7 +1,8 @@
 """The API's whole story: what it is made of, in which order a request passes it, what starts and stops with it.
 
     settings, profiles -> create_app -> (lifespan: pool, broker subscription, alarm reader)
-    request -> measured -> size limit -> compression -> route (sign-in, permitted municipalities, known parameters) -> answer
+    request -> measured -> size limit -> compression -> route (sign-in, permitted municipalities, known parameters)
+    -> answer
 
 Every error leaves as problem details (`problems`); every route of /api/v1 wants a session, but for /sign-in.
 """
@@ -39,8 +40,10 @@ PREFIX = "/api/v1"
 MAX_BODY_BYTES = 64 * 1024
 DESCRIPTION = """Devices, observations, alarms and agents of a city-sensor platform that many municipalities share.
 
-Times are integers, ms since 1970 UTC. An account of one municipality sees nothing of another's: not in lists, not in counts,
-not in the stream. Errors are RFC 9457 problem details. Lists are paged by `limit` and `after`; unknown parameters are refused."""
+Times are integers, ms since 1970 UTC. An account of one municipality sees nothing of another's: not in lists, not
+in counts,
+not in the stream. Errors are RFC 9457 problem details. Lists are paged by `limit` and `after`; unknown parameters
+are refused."""
 TAGS = [
     {"name": "sign-in", "description": "Sessions: a bearer token, or an HttpOnly cookie for browsers."},
     {"name": "catalogue", "description": "Kinds of devices, labels, municipalities."},

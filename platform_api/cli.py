@@ -41,9 +41,9 @@ def main(argv: list[str]) -> int:
 def serve(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="dure api",
-        description="Serve the HTTP API under /api/v1 and the dashboard at /. Prints `ready url=…` once the database can serve; "
+        description="Serve the HTTP API under /api/v1 and the dashboard at /. Prints `ready url=…` once the database can serve; "  # noqa: E501
         "answers 503 before that, and whenever the database is away. SIGTERM stops in order.",
-        epilog="Also: `dure api add-account --help` (who may sign in), `dure api openapi` (the interface as a document). "
+        epilog="Also: `dure api add-account --help` (who may sign in), `dure api openapi` (the interface as a document). "  # noqa: E501
         "The database is [database] url of --config, or DURE_DATABASE_URL.",
     )
     _config_option(parser)
@@ -128,7 +128,7 @@ class Server(uvicorn.Server):
 def add_account(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="dure api add-account",
-        description="Add an account. Operators read, acknowledge and close; engineers also register devices and admit from "
+        description="Add an account. Operators read, acknowledge and close; engineers also register devices and admit from "  # noqa: E501
         "quarantine; admins may everything. Without --municipality the account sees all municipalities.",
         epilog="Example: dure api add-account --name minji --role operator --municipality 41280",
     )

@@ -1,7 +1,9 @@
 """What comes in by itself: observations and alarms from the broker's live channel, and alarms that people changed.
 
-Subscribes once, in paho's thread, and hands to the hub; reconnects with back-off. Alarms are read again from the database by
-number, so a stream shows what is stored, with all its members. Changes made at any API process arrive by NOTIFY; after a
+Subscribes once, in paho's thread, and hands to the hub; reconnects with back-off. Alarms are read again from the
+database by
+number, so a stream shows what is stored, with all its members. Changes made at any API process arrive by NOTIFY;
+after a
 lost connection everything changed since is read.
 """
 

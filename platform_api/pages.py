@@ -1,6 +1,8 @@
-"""The dashboard's built files at /, with the headers that a browser needs: caching, content security, the page for every path.
+"""The dashboard's built files at /, with the headers that a browser needs: caching, content security, the page for
+every path.
 
-Files under assets/ carry a hash in their name and are kept for a year; everything else is asked for again. A path without a
+Files under assets/ carry a hash in their name and are kept for a year; everything else is asked for again. A path
+without a
 file is the dashboard's own page (it routes itself), but never below /api.
 """
 
@@ -17,7 +19,7 @@ DIST = Path(__file__).parent / "dashboard" / "dist"
 HEADERS = {
     # MapLibre makes its worker from a blob and its images from data; nothing comes from another origin.
     "Content-Security-Policy": (
-        "default-src 'self'; script-src 'self'; worker-src 'self' blob:; child-src blob:; style-src 'self' 'unsafe-inline'; "
+        "default-src 'self'; script-src 'self'; worker-src 'self' blob:; child-src blob:; style-src 'self' 'unsafe-inline'; "  # noqa: E501
         "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; object-src 'none'; base-uri 'none'; "
         "form-action 'self'; frame-ancestors 'none'"
     ),
@@ -48,7 +50,7 @@ async def get_page(request: Request, path: str, folder: Path) -> Response:
     inside = (
         ".." not in parts and not any(part.startswith(".") for part in parts) and "\0" not in path and "\\" not in path
     )
-    if path and inside and file.is_file() and file.resolve().is_relative_to(folder.resolve()):
+    if path and inside and file.is_file() and file.resolve().is_relative_to(folder.resolve()):  # noqa: ASYNC240 - a stat, no reading
         kept = "public, max-age=31536000, immutable" if parts[0] == "assets" else "no-cache"
         return _conditional(request, FileResponse(file, headers={**HEADERS, "Cache-Control": kept}), file)
     if parts[:1] == ("assets",) or PurePosixPath(path).suffix:

@@ -122,7 +122,9 @@ def install(app: FastAPI) -> None:
             detail = f"{request.method} is not possible here"
             return respond(request.url.path, ProblemError(Code.METHOD_NOT_ALLOWED, detail, headers=headers))
         if error.status_code == 413:
-            return respond(request.url.path, ProblemError(Code.TOO_LARGE, str(error.detail), headers={"Connection": "close"}))
+            return respond(
+                request.url.path, ProblemError(Code.TOO_LARGE, str(error.detail), headers={"Connection": "close"})
+            )
         other = ProblemError(Code.OTHER, str(error.detail), headers=headers)
         return respond(request.url.path, other, error.status_code, HTTPStatus(error.status_code).phrase)
 

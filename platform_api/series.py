@@ -1,6 +1,7 @@
 """One device's series: which resolution answers a question, and the answer.
 
-Raw observations where they are few enough to read and thin; otherwise buckets from the minute or hour rollups, with the open
+Raw observations where they are few enough to read and thin; otherwise buckets from the minute or hour rollups,
+with the open
 tail worked out from observations. Never more rows than asked, gaps included; a line never crosses a gap.
 """
 

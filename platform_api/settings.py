@@ -46,7 +46,11 @@ class Settings(msgspec.Struct, frozen=True):
     ] = 15.0
     map_max_age_s: Annotated[
         float,
-        Meta(ge=0, le=10, description="Seconds for which one rendering of the map serves all; the stream covers 10."),
+        Meta(
+            ge=0,
+            le=10,
+            description="Seconds after which the map is rendered anew, meanwhile the kept one serves; 0: at each request.",  # noqa: E501
+        ),
     ] = 2.0
     raw_span_h: Annotated[
         int, Meta(ge=1, le=8784, description="Longest span, in hours, that is charted from single observations.")

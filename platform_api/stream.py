@@ -1,6 +1,7 @@
 """The hub of live streams: what changed lately, held once for all clients.
 
-Each device's newest row is kept in the order of change; a client is only a number, the version up to which it has read. So a
+Each device's newest row is kept in the order of change; a client is only a number, the version up to which it has
+read. So a
 slow client costs nothing, sees the newest of each device when it reads on, and is told when it missed something
 (`stream_devices` bounds the memory). Fed from the broker's thread, read in the event loop. Knows no socket.
 """

@@ -1,4 +1,5 @@
-"""How a span becomes at most so many points: the width of buckets, raw rows thinned so that extremes stay, gaps as rows of nulls.
+"""How a span becomes at most so many points: the width of buckets, raw rows thinned so that extremes stay, gaps as
+rows of nulls.
 
 Pure functions over rows (dicts with `observed_at` in ms). They know neither the database nor the clock.
 """
@@ -8,7 +9,8 @@ from typing import Any
 
 Row = dict[str, Any]
 
-# Widths that people read well, seconds; each is a multiple of the one of its unit (60 or 3600) that it can be made from.
+# Widths that people read well, seconds; each is a multiple of the one of its unit (60 or 3600) that it can be made
+# from.
 WIDTHS = (60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800)
 RAW_EXCESS = 8  # so many observations a point are still read raw and thinned; beyond, a rollup is cheaper
 
@@ -63,7 +65,8 @@ def gaps(
 
 
 def thinned(rows: Sequence[Row], names: Sequence[str], most: int) -> list[int]:
-    """Indexes of at most `most` rows: first and last, and of every stretch of time the first, last, lowest and highest of each name."""
+    """Indexes of at most `most` rows: first and last, and of every stretch of time the first, last, lowest and
+    highest of each name."""
     if len(rows) <= most:
         return list(range(len(rows)))
     if most < 2:
@@ -98,7 +101,8 @@ def _kept(rows: Sequence[Row], names: Sequence[str], stretches: int) -> list[int
 
 
 def with_gaps(times: Sequence[int], kept: Sequence[int], found: dict[int, int]) -> list[tuple[int, int | None]]:
-    """(time, index of the row or None for a gap), in order; `kept` are the rows to show, `found` the gaps between all rows."""
+    """(time, index of the row or None for a gap), in order; `kept` are the rows to show, `found` the gaps between
+    all rows."""
     merged: list[tuple[int, int | None]] = [(times[index], index) for index in kept]
     merged += [(at, None) for at in found.values()]
     return sorted(merged, key=lambda item: item[0])

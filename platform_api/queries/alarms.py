@@ -61,7 +61,7 @@ async def alarm_counts(
     device_id: int | None,
 ) -> AlarmCounts:
     parameters = {
-        "permitted": permitted, "municipality": municipality, "severities": severities, "detector": detector, "device_id": device_id
+        "permitted": permitted, "municipality": municipality, "severities": severities, "detector": detector, "device_id": device_id  # noqa: E501
     }  # fmt: skip
     rows = await database.rows("alarm_counts", parameters)
     return AlarmCounts(**{row["state"]: row["n"] for row in rows})
@@ -78,7 +78,7 @@ async def alarm_close(
 ) -> bool:
     """Whether the alarm was not closed and now is."""
     parameters = {
-        "permitted": permitted, "alarm_id": alarm_id, "name": name, "cause": cause, "comment": comment, "channel": channel(database)
+        "permitted": permitted, "alarm_id": alarm_id, "name": name, "cause": cause, "comment": comment, "channel": channel(database)  # noqa: E501
     }  # fmt: skip
     return await database.row("alarm_close", parameters) is not None
 

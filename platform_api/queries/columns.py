@@ -1,5 +1,7 @@
-"""SQL expressions that a profile gives rise to: the newest values as JSON, the columns of rollups and of their open tail."""
+"""SQL expressions that a profile gives rise to: the newest values as JSON, the columns of rollups and of their
+open tail."""
 
+import json
 from collections.abc import Mapping
 
 from psycopg import sql
@@ -25,11 +27,28 @@ def pairs(profile: Profile, table: str) -> sql.Composed:
     )
 
 
+def member(profile: Profile) -> sql.Literal:
+    """The kind as a member of JSON text."""
+    return sql.Literal(f',"kind":"{profile.kind}"')
+
+
+def members(profile: Profile, table: str) -> sql.Composed:
+    """The properties as members of JSON text, each begun by its comma."""
+    parts: list[sql.Composable] = []
+    for item in profile.properties.values():
+        column: sql.Composable = sql.SQL("{}::text").format(sql.Identifier(table, item.name))
+        if item.type == "enum":
+            names = SPACE.join(sql.Literal(json.dumps(name)) for name in item.values)
+            column = sql.SQL("(ARRAY[{}]::text[])[{} + 1]").format(names, sql.Identifier(table, item.name))
+        parts.append(sql.SQL("{} || coalesce({}, 'null')").format(sql.Literal(f',"{item.name}":'), column))
+    return sql.SQL(" || ").join(parts)
+
+
 def newest_of_device(profiles: Mapping[str, Profile]) -> sql.Composed:
     """The newest row of device `d`, whatever its kind: (observed_at, values)."""
     parts = [
         sql.SQL(
-            "SELECT n.observed_at, json_build_object({}) AS values FROM {} n WHERE n.device_id = d.device_id AND d.kind = {}"
+            "SELECT n.observed_at, json_build_object({}) AS values FROM {} n WHERE n.device_id = d.device_id AND d.kind = {}"  # noqa: E501
         ).format(pairs(profile, "n"), newest(kind), sql.Literal(kind))
         for kind, profile in profiles.items()
     ]
@@ -75,7 +94,7 @@ def tail(items: list[Property]) -> sql.Composed:
 def merged(items: list[Property]) -> sql.Composed:
     """The same columns over several buckets: means weighted by observations, the last of the latest bucket."""
     mean = (
-        "(sum({0}::float8 * observations) / nullif(sum(observations) FILTER (WHERE {0} IS NOT NULL), 0))::float4 AS {0},"
+        "(sum({0}::float8 * observations) / nullif(sum(observations) FILTER (WHERE {0} IS NOT NULL), 0))::float4 AS {0},"  # noqa: E501
         " min({1}) AS {1}, max({2}) AS {2}"
     )
     last = "(array_agg({0} ORDER BY bucket DESC) FILTER (WHERE {0} IS NOT NULL))[1] AS {0}"

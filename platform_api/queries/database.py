@@ -1,4 +1,5 @@
-"""The API's connections to PostgreSQL: a pool that survives the server's going and coming, and statements read from files.
+"""The API's connections to PostgreSQL: a pool that survives the server's going and coming, and statements read
+from files.
 
 Promises: times come back as integers, ms since 1970 UTC; a lost server is `DatabaseAwayError`, never psycopg's own.
 Every connection has the schema as its search path, UTC, and a statement time-out.
@@ -93,7 +94,7 @@ class Database:
     ) -> None:
         self.schema = schema
         self._url = url
-        self._options = f"-c search_path={schema} -c TimeZone=UTC -c DateStyle=ISO -c statement_timeout={int(statement_timeout_s * 1000)}"
+        self._options = f"-c search_path={schema} -c TimeZone=UTC -c DateStyle=ISO -c statement_timeout={int(statement_timeout_s * 1000)}"  # noqa: E501
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
             connection_class=psycopg.AsyncConnection[DictRow],
@@ -101,7 +102,8 @@ class Database:
             min_size=1,
             max_size=size,
             timeout=wait_s,
-            reconnect_timeout=1.0,  # after that a request starts the next attempt: a server that is back is found at once
+            # after that a request starts the next attempt: a server that is back is found at once
+            reconnect_timeout=1.0,
             max_waiting=size * 16,
             configure=_configure,
             check=AsyncConnectionPool.check_connection,
@@ -151,7 +153,8 @@ class Database:
             return await session.row(name, parameters, **parts)
 
     async def notifications(self, channel: str) -> AsyncIterator[str | None]:
-        """Payloads of NOTIFY <channel>; None first, once it listens, and after silences. Raises DatabaseAwayError when it ends."""
+        """Payloads of NOTIFY <channel>; None first, once it listens, and after silences. Raises DatabaseAwayError
+        when it ends."""
         with translated():
             connection = await psycopg.AsyncConnection.connect(self._url, **self._connection_arguments())
             try:

@@ -61,7 +61,11 @@ async def device_features(
         "west": west, "south": south, "east": east, "north": north,
     }  # fmt: skip
     row = await database.row(
-        "device_features", parameters, values=columns.pairs(profile, "n"), newest=columns.newest(profile.kind)
+        "device_features",
+        parameters,
+        kind=columns.member(profile),
+        values=columns.members(profile, "n"),
+        newest=columns.newest(profile.kind),
     )
     return (row["features"], row["as_of"]) if row else (None, None)
 

@@ -18,7 +18,7 @@ async def quarantine(
 ) -> list[QuarantineItem]:
     """A page of the quarantine, newest first."""
     parameters = {
-        "permitted": permitted, "reason": reason, "agent": agent, "quarantine_id": quarantine_id, "after": after, "page": page
+        "permitted": permitted, "reason": reason, "agent": agent, "quarantine_id": quarantine_id, "after": after, "page": page  # noqa: E501
     }  # fmt: skip
     return [QuarantineItem(**row) for row in await database.rows("quarantine", parameters)]
 

@@ -77,7 +77,7 @@ async def agent_silences(
 ) -> list[tuple[int, int]]:
     """(begin, end) in ms of each time longer than gap_s without an observation of the agent's devices of the kind."""
     parameters = {
-        "agent_id": agent_id, "kind": kind, "from_at": instant(from_at), "to_at": instant(to_at), "edge": instant(edge), "gap_s": gap_s
+        "agent_id": agent_id, "kind": kind, "from_at": instant(from_at), "to_at": instant(to_at), "edge": instant(edge), "gap_s": gap_s  # noqa: E501
     }  # fmt: skip
     rows = await database.rows(
         "agent_silences", parameters, rollup=columns.rollup(kind, unit), observations=columns.observations(kind)

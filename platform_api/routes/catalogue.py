@@ -40,7 +40,7 @@ def _shown(profile: contract.Profile) -> dict[str, Any]:
             "headline": profile.display.headline,
             "state": profile.display.state,
             "level": profile.display.level,
-        },  # fmt: skip
+        },
         "report_period_s": profile.report_period_s,
         "properties": {
             name: {

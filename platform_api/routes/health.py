@@ -1,4 +1,5 @@
-"""Whether the process lives, whether it can serve, and its metrics; without sign-in, for probes on the inner network."""
+"""Whether the process lives, whether it can serve, and its metrics; without sign-in, for probes on the inner
+network."""
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -21,7 +22,8 @@ async def get_health() -> Health:
 
 @router.get("/ready", responses=errors(), summary="Whether it can serve")
 async def get_ready(request: Request) -> Ready:
-    """Database reachable, its schema new enough and with a table for every kind, broker connected; 503 says what is not."""
+    """Database reachable, its schema new enough and with a table for every kind, broker connected; 503 says what
+    is not."""
     why = await database_lacks(request.app.state.database, set(request.app.state.profiles))
     hub: Hub = request.app.state.hub
     broker = (

@@ -40,7 +40,8 @@ async def get_quarantine(
     summary="Ask for an observation to be admitted",
 )
 async def admit_quarantine(account: Engineer, database: Stored, quarantine_id: BigNumber) -> QuarantineItem:
-    """Engineers and admins. Ingest admits it in one transaction (`admitted_at`), or says anew why it cannot (`reason`)."""
+    """Engineers and admins. Ingest admits it in one transaction (`admitted_at`), or says anew why it cannot
+    (`reason`)."""
     asked = await query.quarantine_request_admit(database, account.permitted, quarantine_id, account.name)
     found = await query.quarantine(database, account.permitted, quarantine_id=quarantine_id, page=1)
     if not found:

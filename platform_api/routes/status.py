@@ -19,7 +19,8 @@ FIELDS = ("received", "committed", "duplicate", "out_of_order", "quarantined", "
 
 
 class Rates:
-    """Committed observations a second, from the counts of the last minute's questions; one memory a set of municipalities."""
+    """Committed observations a second, from the counts of the last minute's questions; one memory a set of
+    municipalities."""
 
     WINDOW_S, STEP_S = 60.0, 1.0
 
@@ -48,7 +49,8 @@ async def get_agents(account: Caller, database: Stored, settings: Configured) ->
 
 @router.get("/status", responses=READ, summary="Status of the platform")
 async def get_status(account: Caller, request: Request, database: Stored, settings: Configured) -> Status:
-    """The account of observations (received = committed + duplicate + out_of_order + quarantined), rates, and health."""
+    """The account of observations (received = committed + duplicate + out_of_order + quarantined), rates, and
+    health."""
     agents = await _agents(database, account, settings)
     everything = account.permitted is None
     workers = await query.workers(database)

@@ -1,6 +1,7 @@
 """The live stream (server-sent events): what was committed a moment ago, paced, and only as fast as the client reads.
 
-Events: `hello`, `observations`, `alarms`, `stale`. What a slow client has not read is coalesced to the newest of each device;
+Events: `hello`, `observations`, `alarms`, `stale`. What a slow client has not read is coalesced to the newest of
+each device;
 a client that reads nothing for `stream_stall_s` is disconnected.
 """
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of seeded rows read better unbroken
 """A small city for tests of the API: two municipalities whose every name and number can be told apart, in a migrated schema.
 
 `city` is shared by a module's tests; `client_of` is the real application without a socket, `serving` the real command.
@@ -162,7 +163,9 @@ class Served:
     def __init__(self, city: City, *arguments: str) -> None:
         command = [sys.executable, str(ROOT / "dure.py"), "api", "--port", "0", *arguments]
         environment = {**city.environment, "DURE_API_MAP_MAX_AGE_S": "0"}
-        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line.startswith("ready url=http://127.0.0.1:"), line + (self.process.stderr.read() if not line else "")

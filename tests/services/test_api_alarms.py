@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Alarms and quarantine: pages, and what people may do in which state."""
 
 import asyncio
@@ -54,7 +55,10 @@ async def test_acknowledging_records_who_and_when_and_only_once(city: City) -> N
         alarm = (await client.post("/api/v1/alarms/990001/acknowledge")).json()
         assert (alarm["state"], alarm["acknowledged_by"]) == ("acknowledged", "operator")
         assert alarm["acknowledged_at"] == alarm["changed_at"] > NOON
-        assert "acknowledged by 'operator'" in problem(await client.post("/api/v1/alarms/990001/acknowledge"), 409)["detail"]
+        assert (
+            "acknowledged by 'operator'"
+            in problem(await client.post("/api/v1/alarms/990001/acknowledge"), 409)["detail"]
+        )
         problem(await client.post("/api/v1/alarms/990003/acknowledge"), 409)  # cleared
 
 
@@ -69,11 +73,21 @@ async def test_closing_needs_a_cause_and_works_from_every_state_but_closed(city:
         for body in ({}, {"cause": "boredom"}, {"cause": "real", "mood": "good"}):
             problem(await client.post("/api/v1/alarms/990001/close", json=body), 422)
         for alarm_id in (990001, 990002, 990003):
-            answer = await client.post(f"/api/v1/alarms/{alarm_id}/close", json={"cause": "planned_work", "comment": " 램프 교체 "})
+            answer = await client.post(
+                f"/api/v1/alarms/{alarm_id}/close", json={"cause": "planned_work", "comment": " 램프 교체 "}
+            )
             assert answer.status_code == 200
             alarm = answer.json()
-            assert (alarm["state"], alarm["closed_by"], alarm["cause"], alarm["comment"]) == ("closed", "operator", "planned_work", "램프 교체")
-        assert "closed by" in problem(await client.post("/api/v1/alarms/990001/close", json={"cause": "real"}), 409)["detail"]
+            assert (alarm["state"], alarm["closed_by"], alarm["cause"], alarm["comment"]) == (
+                "closed",
+                "operator",
+                "planned_work",
+                "램프 교체",
+            )
+        assert (
+            "closed by"
+            in problem(await client.post("/api/v1/alarms/990001/close", json={"cause": "real"}), 409)["detail"]
+        )
 
 
 async def test_quarantine_shows_reasons_and_what_was_only_counted(city: City) -> None:
@@ -105,9 +119,20 @@ async def test_admitting_is_asked_for_once_and_only_of_an_observation(city: City
 async def test_agents_show_sums_over_their_epochs_and_their_state(city: City) -> None:
     async with client_of(city, agent_behind_backlog=10) as client:
         agents = {item["agent"]: item for item in (await client.get("/api/v1/agents")).json()["items"]}
-    assert {name: item["state"] for name, item in agents.items()} == {"gy-pole-1": "ok", "pj-pole-1": "behind", "pj-pole-2": "silent"}
+    assert {name: item["state"] for name, item in agents.items()} == {
+        "gy-pole-1": "ok",
+        "pj-pole-1": "behind",
+        "pj-pole-2": "silent",
+    }
     pole = agents["pj-pole-1"]
-    assert [pole[name] for name in ("received", "committed", "duplicate", "out_of_order", "quarantined", "lost")] == [150, 140, 5, 3, 2, 7]
+    assert [pole[name] for name in ("received", "committed", "duplicate", "out_of_order", "quarantined", "lost")] == [
+        150,
+        140,
+        5,
+        3,
+        2,
+        7,
+    ]
     assert (pole["devices"], pole["backlog"], pole["replay"]) == (2, 12, False)
     city.run("DELETE FROM agent_status WHERE agent_id = 9102")
     async with client_of(city) as client:

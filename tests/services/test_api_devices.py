@@ -1,9 +1,5 @@
+# ruff: noqa: E501
 """Devices, the map, the catalogue, registering: over the real application and a real database."""
-
-
-
-
-
 
 from tests.services.api_fixture import NOON, City, city, client_of, problem
 

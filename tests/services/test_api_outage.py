@@ -84,11 +84,15 @@ def test_the_command_adds_accounts_and_says_what_is_wrong(server: DatabaseProces
 
     def added(*arguments: str, password: str = PASSWORD) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(ROOT / "dure.py"), "api", "add-account", *arguments, "--password-file", "-"]
-        return subprocess.run(command, env=city.environment, input=password + "\n", capture_output=True, text=True, timeout=60)
+        return subprocess.run(
+            command, env=city.environment, input=password + "\n", capture_output=True, text=True, timeout=60
+        )
 
     done = added("--name", "minji", "--role", "engineer", "--municipality", "41480", "--language", "en")
     assert done.returncode == 0, done.stderr
-    assert city.run("SELECT role, municipality, language FROM account WHERE name = 'minji'") == [("engineer", "41480", "en")]
+    assert city.run("SELECT role, municipality, language FROM account WHERE name = 'minji'") == [
+        ("engineer", "41480", "en")
+    ]
     assert PASSWORD not in str(city.run("SELECT password_hash FROM account"))
     assert "already" in added("--name", "minji").stderr
     assert "no municipality" in added("--name", "jun", "--municipality", "99999").stderr

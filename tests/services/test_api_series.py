@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of seeded rows read better unbroken
 """One device's series: resolution, extremes, gaps, and devices that report changes only."""
 
 from typing import Any
@@ -63,7 +64,12 @@ def nulls(shown: dict[str, Any]) -> list[int]:
 
 async def test_an_hour_is_shown_raw_with_names_of_states_and_nulls_kept(city: City) -> None:
     shown = await series(city, **{"from": MORNING + 11 * HOUR + 30 * MINUTE, "to": MORNING + 12 * HOUR + 30 * MINUTE})
-    assert (shown["resolution"], shown["bucket_s"], shown["gap_after_s"], shown["reports"]) == ("raw", None, 180, "period")
+    assert (shown["resolution"], shown["bucket_s"], shown["gap_after_s"], shown["reports"]) == (
+        "raw",
+        None,
+        180,
+        "period",
+    )
     assert len(shown["observed_at"]) == 60
     assert shown["properties"]["power_state"]["value"][:30] == ["off"] * 30
     assert shown["properties"]["power_state"]["value"][30:] == ["on"] * 30
@@ -86,14 +92,18 @@ async def test_a_gap_is_a_row_of_nulls_in_raw_and_in_buckets(city: City) -> None
 
 async def test_extremes_survive_thinning_and_rolling_up(city: City) -> None:
     for points in (600, 300, 60, 10):
-        shown = await series(city, **{"from": MORNING - 2 * DAY, "to": MORNING, "points": points, "properties": "voltage"})
+        shown = await series(
+            city, **{"from": MORNING - 2 * DAY, "to": MORNING, "points": points, "properties": "voltage"}
+        )
         voltage = shown["properties"]["voltage"]
         highest = voltage["value"] or voltage["max"]
         assert max(value for value in highest if value is not None) == 399, points
 
 
 async def test_a_month_comes_from_hour_rollups_and_the_open_tail_from_observations(city: City) -> None:
-    shown = await series(city, **{"from": MORNING - 30 * DAY, "to": MORNING + DAY, "points": 1000, "properties": "voltage,power_state"})
+    shown = await series(
+        city, **{"from": MORNING - 30 * DAY, "to": MORNING + DAY, "points": 1000, "properties": "voltage,power_state"}
+    )
     assert (shown["resolution"], shown["bucket_s"]) == ("hour", 3600)
     at = {time: index for index, time in enumerate(shown["observed_at"])}
     voltage = shown["properties"]["voltage"]
@@ -107,14 +117,18 @@ async def test_a_month_comes_from_hour_rollups_and_the_open_tail_from_observatio
 
 async def test_an_hour_whose_rollup_is_not_up_to_date_is_worked_out_from_observations(city: City) -> None:
     span = {"from": MORNING - 5 * DAY, "to": MORNING + DAY, "points": 200, "properties": "voltage"}
-    city.run("UPDATE rollup_hour_streetlight SET voltage_max = 1 WHERE device_id = 9001 AND bucket = '2025-10-08 07:00'")
+    city.run(
+        "UPDATE rollup_hour_streetlight SET voltage_max = 1 WHERE device_id = 9001 AND bucket = '2025-10-08 07:00'"
+    )
     try:
         stale = await series(city, **span)
         city.run("INSERT INTO rollup_due (kind, hour) VALUES ('streetlight', '2025-10-08 07:00')")
         fresh = await series(city, **span)
     finally:
         city.run("DELETE FROM rollup_due")
-        city.run("UPDATE rollup_hour_streetlight SET voltage_max = 399 WHERE device_id = 9001 AND bucket = '2025-10-08 07:00'")
+        city.run(
+            "UPDATE rollup_hour_streetlight SET voltage_max = 399 WHERE device_id = 9001 AND bucket = '2025-10-08 07:00'"
+        )
     at = MORNING - DAY + 7 * HOUR
     assert stale["properties"]["voltage"]["max"][stale["observed_at"].index(at)] == 1
     assert fresh["properties"]["voltage"]["max"][fresh["observed_at"].index(at)] == 399
@@ -122,7 +136,9 @@ async def test_an_hour_whose_rollup_is_not_up_to_date_is_worked_out_from_observa
 
 
 async def test_rollups_serve_where_observations_are_gone(city: City) -> None:
-    shown = await series(city, **{"from": MORNING - 4 * DAY, "to": MORNING - DAY, "properties": "voltage"})  # raw starts two days before
+    shown = await series(
+        city, **{"from": MORNING - 4 * DAY, "to": MORNING - DAY, "properties": "voltage"}
+    )  # raw starts two days before
     assert shown["resolution"] != "raw"
     hours = await series(city, **{"from": MORNING - 40 * DAY, "to": MORNING - 30 * DAY})
     assert hours["resolution"] == "hour"
@@ -181,7 +197,9 @@ LOST = 1_761_439_500_000  # 2025-10-26 00:45 UTC
 
 
 @pytest.mark.parametrize("device_id", [9201, 9205])
-async def test_a_still_garage_has_no_gap_but_a_silent_recorder_has_one(city: City, garages: None, device_id: int) -> None:
+async def test_a_still_garage_has_no_gap_but_a_silent_recorder_has_one(
+    city: City, garages: None, device_id: int
+) -> None:
     shown = await series(city, device_id, **{"from": LOST - 30 * HOUR, "to": LOST + 12 * HOUR})
     assert (shown["resolution"], shown["reports"], shown["gap_after_s"]) == ("raw", "changes", 2700)
     assert nulls(shown) == [LOST + 2_700_000]

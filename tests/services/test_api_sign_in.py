@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Signing in and out, sessions, roles, and the cookie's protection from other sites."""
 
 from tests.services.api_fixture import PASSWORD, City, application, city, client_of, connected, problem, sign_in
@@ -10,7 +11,12 @@ async def test_a_token_and_a_cookie_both_sign_in(city: City) -> None:
     async with client_of(city, None) as client:
         problem(await client.get("/api/v1/session"), 401)
         answer = await client.post("/api/v1/sign-in", json=GOOD)
-        assert answer.json()["account"] == {"name": "operator", "role": "operator", "municipality": "41480", "language": "ko"}
+        assert answer.json()["account"] == {
+            "name": "operator",
+            "role": "operator",
+            "municipality": "41480",
+            "language": "ko",
+        }
         cookie = answer.headers["set-cookie"]
         assert "HttpOnly" in cookie
         assert "SameSite=strict" in cookie
@@ -42,7 +48,9 @@ async def test_a_session_slides_while_used_and_ends_when_not(city: City) -> None
         before = (await client.get("/api/v1/session")).json()["expires_at"]
         after = (await client.get("/api/v1/session")).json()["expires_at"]
         assert after == before  # extended at the first use already
-        assert city.run("SELECT bool_and(expires_at > now() + interval '11 hours 59 minutes') FROM session WHERE expires_at > now() + interval '2 hours'") == [(True,)]
+        assert city.run(
+            "SELECT bool_and(expires_at > now() + interval '11 hours 59 minutes') FROM session WHERE expires_at > now() + interval '2 hours'"
+        ) == [(True,)]
         city.run("UPDATE session SET expires_at = now() - interval '1 second'")
         problem(await client.get("/api/v1/session"), 401)
 
@@ -86,11 +94,20 @@ async def test_a_cookie_needs_the_same_origin_or_our_header_to_change_anything(c
 async def test_health_ready_and_metrics_want_no_sign_in(city: City) -> None:
     async with client_of(city, None) as client:
         assert (await client.get("/health")).json() == {"alive": True}
-        assert (await client.get("/ready")).json() == {"ready": True, "database": "reachable", "broker": "not configured"}
+        assert (await client.get("/ready")).json() == {
+            "ready": True,
+            "database": "reachable",
+            "broker": "not configured",
+        }
         await client.get("/api/v1/devices")
         text = (await client.get("/metrics")).text
     assert 'dure_api_requests_total{method="GET",route="/api/v1/devices",status="401"} 1.0' in text
-    for name in ("dure_api_stream_clients", "dure_api_stream_coalesced_total", "dure_api_broker_connected", "dure_api_request_seconds"):
+    for name in (
+        "dure_api_stream_clients",
+        "dure_api_stream_coalesced_total",
+        "dure_api_broker_connected",
+        "dure_api_request_seconds",
+    ):
         assert name in text
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501, SIM117, ASYNC210
 """The live stream through a real broker and a real server: who sees what, slow clients, a broker that goes and comes back."""
 
 import asyncio
@@ -41,7 +42,11 @@ def tell(ingest: Connection, town: str, device_ids: list[int], at: int, alarms: 
     """What ingest publishes after a COMMIT."""
     live = {
         "observations": {
-            "streetlight": {"device_id": device_ids, "observed_at": [at] * len(device_ids), "voltage": [at % 1000] * len(device_ids)}
+            "streetlight": {
+                "device_id": device_ids,
+                "observed_at": [at] * len(device_ids),
+                "voltage": [at % 1000] * len(device_ids),
+            }
         },
         "alarms": [{"alarm_id": number, "municipality": town, "severity": 2} for number in alarms or []],
     }
@@ -97,7 +102,9 @@ async def streaming(url: str, name: str, query: str = "") -> AsyncIterator[Strea
                 await asyncio.gather(reading, return_exceptions=True)
 
 
-async def test_what_ingest_commits_reaches_those_who_may_see_it_and_nobody_else(served: Served, ingest: Connection) -> None:
+async def test_what_ingest_commits_reaches_those_who_may_see_it_and_nobody_else(
+    served: Served, ingest: Connection
+) -> None:
     async with streaming(served.url, "operator") as mine, streaming(served.url, "viewer") as all_of_it:
         tell(ingest, "41280", [7001], NOON + 280, alarms=[770001])
         tell(ingest, "41480", [9001, 9002], NOON + 480, alarms=[990001])
@@ -108,7 +115,10 @@ async def test_what_ingest_commits_reaches_those_who_may_see_it_and_nobody_else(
     assert mine.voltages() == {9001: 480, 9002: 480}
     alarms = [alarm for event in mine.named("alarms") for alarm in event]
     assert {alarm["alarm_id"] for alarm in alarms} == {990001}
-    assert (alarms[0]["device"], alarms[0]["label"]["ko"]) == ("pj-sl-1", "파주 가로등 1")  # whole, as the list shows it
+    assert (alarms[0]["device"], alarms[0]["label"]["ko"]) == (
+        "pj-sl-1",
+        "파주 가로등 1",
+    )  # whole, as the list shows it
     assert "7001" not in json.dumps([data for name, data in mine.events if name != "hello"])
 
 
@@ -135,7 +145,9 @@ async def test_an_acknowledgement_is_pushed_to_all_processes(served: Served, cit
                 ))  # fmt: skip
 
 
-async def test_a_client_that_never_reads_holds_nobody_up_and_costs_no_memory(served: Served, ingest: Connection) -> None:
+async def test_a_client_that_never_reads_holds_nobody_up_and_costs_no_memory(
+    served: Served, ingest: Connection
+) -> None:
     async with httpx.AsyncClient(base_url=served.url) as client:
         token = await sign_in(client, "viewer")
     host, port = served.url.removeprefix("http://").split(":")
@@ -144,7 +156,9 @@ async def test_a_client_that_never_reads_holds_nobody_up_and_costs_no_memory(ser
         sleeper = socket.socket()
         sleeper.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sleeper.connect((host, int(port)))
-        sleeper.sendall(f"GET /api/v1/stream HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+        sleeper.sendall(
+            f"GET /api/v1/stream HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+        )
         sleepers.append(sleeper)
     try:
         async with streaming(served.url, "viewer") as awake:
@@ -183,7 +197,10 @@ async def test_the_stream_ends_with_the_session(served: Served, city: City, monk
 
 
 async def test_a_broker_that_dies_is_told_and_its_return_too(city: City, tmp_path: Path) -> None:
-    with running_broker("nats", tmp_path / "state") as own, serving(city, "--broker-file", str(own.file_of("api"))) as served:
+    with (
+        running_broker("nats", tmp_path / "state") as own,
+        serving(city, "--broker-file", str(own.file_of("api"))) as served,
+    ):
         async with streaming(served.url, "viewer") as stream, httpx.AsyncClient(base_url=served.url) as client:
             deadline = time.monotonic() + 15
             while (await client.get("/ready")).status_code != 200:

@@ -27,7 +27,9 @@ def test_the_sample_holds_every_setting_with_its_default() -> None:
 
 
 def test_every_statement_begins_with_its_comment_and_has_a_typed_function() -> None:
-    functions = {name: found for module in MODULES for name, found in inspect.getmembers(module, inspect.iscoroutinefunction)}
+    functions = {
+        name: found for module in MODULES for name, found in inspect.getmembers(module, inspect.iscoroutinefunction)
+    }
     for file in SQL.glob("*.sql"):
         opening = file.read_text(encoding="utf-8").split("\n\n")[0]
         assert opening.startswith("-- "), file.name

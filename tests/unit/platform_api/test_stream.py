@@ -4,7 +4,13 @@ from platform_api.stream import Hub
 
 
 def flush(device_ids: list[int], at: int) -> dict[str, dict[str, list[int]]]:
-    return {"streetlight": {"device_id": device_ids, "observed_at": [at] * len(device_ids), "voltage": [at] * len(device_ids)}}
+    return {
+        "streetlight": {
+            "device_id": device_ids,
+            "observed_at": [at] * len(device_ids),
+            "voltage": [at] * len(device_ids),
+        }
+    }
 
 
 def test_a_client_is_given_what_comes_after_it_joined_and_each_device_once() -> None:

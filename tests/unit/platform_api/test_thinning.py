@@ -50,7 +50,10 @@ def test_a_break_of_a_device_that_reports_changes_is_a_gap_only_where_its_agent_
     times = [0, 10_000, 50_000, 90_000]
     assert thinning.gaps(times, 5_000, silences=[]) == {}
     assert thinning.gaps(times, 5_000, silences=[(60_000, 70_000)]) == {2: 65_000}
-    assert thinning.gaps(times, 5_000, silences=[(12_000, 20_000), (21_000, 40_000), (60_000, 70_000)]) == {1: 17_000, 2: 65_000}
+    assert thinning.gaps(times, 5_000, silences=[(12_000, 20_000), (21_000, 40_000), (60_000, 70_000)]) == {
+        1: 17_000,
+        2: 65_000,
+    }
     assert thinning.gaps(times, 5_000, silences=[(85_000, 95_000)]) == {}
     assert thinning.gaps(times, 5_000, silences=[(85_000, 95_000)], slack_ms=5_000) == {2: 89_999}
 
