@@ -261,7 +261,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         wanted.limit_ms = min(wanted.start_ms + arguments.for_virtual, wanted.limit_ms or sys.maxsize)
     run = runs.begin(arguments.state, wanted, manifest, given)
     if run.frozen_at_ms is not None and not arguments.finish:
-        run.frozen_at_ms = None  # a run that was stopped goes on
+        runs.go_on(run, now_ms)
         runs.save(arguments.state, run)
     played = Played(run, arguments.state, profiles, manifest)
     from firmware_sim import serve

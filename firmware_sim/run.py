@@ -60,6 +60,14 @@ class Run(msgspec.Struct):
         return max(at // self.group_ms * self.group_ms, self.start_ms // self.group_ms * self.group_ms)
 
 
+def go_on(run: Run, wall_ms: int) -> None:
+    """Let a run that was stopped go on from where its clock was frozen, at its speed, as if no time had passed."""
+    assert run.frozen_at_ms is not None
+    if run.speed is not None:
+        run.first_wall_ms = wall_ms - math.ceil((run.frozen_at_ms - run.start_ms) / run.speed)  # never back
+    run.frozen_at_ms = None
+
+
 def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 

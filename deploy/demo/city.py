@@ -63,13 +63,14 @@ class City:
             "PYTHONUNBUFFERED": "1",
         }
         self._stopping = False
+        self._cpu_s: dict[str, float] = {}
 
     def run(self) -> int:
         """The story; the exit code."""
         begun_s = time.monotonic()
         self._say_what()
         self._clean_up()
-        self._start_platform()
+        self.start_platform()
         accounts = self.folder.accounts()
         watch = Watch(Api(self._url, accounts[0]), self._sim_state)
         watch.look()
@@ -103,7 +104,7 @@ class City:
             log("leftovers_ended", level="warning", processes=left, reason="an earlier demo was killed")
         self.folder.clear()
 
-    def _start_platform(self) -> None:
+    def start_platform(self) -> None:
         """Database and fleet, then tables and broker, then ingest and API; each as soon as it can."""
         prepared = self.folder.begun.prepared
         step = Step("database, fleet, broker")
@@ -234,6 +235,7 @@ class City:
     def _drain(self, watch: Watch) -> bool:
         """Freeze the clock and wait until every agent has ended, which it does when all it had is committed."""
         self._line.end()
+        self._sample_cpu()
         print("stopping: the clock is frozen, agents send what they hold", flush=True)
         self._freeze()
         progress, since_s, next_look_s = -1, time.monotonic(), 0.0
@@ -280,7 +282,7 @@ class City:
 
     def _close(self, watch: Watch, before: tuple[dict[str, list[int]], int], seconds: float, drained: bool) -> int:
         """Stop ingest, count, stop the rest; the exit code."""
-        cpu = {child.name: round(self._cpu(child), 1) for child in self.services if child.pid}
+        self._sample_cpu()
         self._stopping = True
         for child in self.agents:  # those that were given up
             child.ask_to_stop()
@@ -305,7 +307,7 @@ class City:
         figures["begun_at"] = begun.begun_at
         figures["configuration"] = msgspec.to_builtins(begun.configuration)
         figures["processes"] = {
-            child.name: {"starts": child.starts, "cpu_s": cpu.get(child.name)} for child in self.services
+            child.name: {"starts": child.starts, "cpu_s": self._cpu_s.get(child.name)} for child in self.services
         }
         self.stop_in_order()
         print(account.text(figures, continued_since=None if self.folder.is_new else _when(begun.begun_at)), flush=True)
@@ -385,8 +387,10 @@ class City:
             log("alarms_unknown", level="warning", reason=error)
             return []
 
-    def _cpu(self, child: Child) -> float:
-        return processes.cpu_seconds(child.pid) if child.pid else 0.0
+    def _sample_cpu(self) -> None:
+        """CPU time of the present life of each that runs."""
+        running = [(child.name, child.pid) for child in self.services]
+        self._cpu_s |= {name: round(processes.cpu_seconds(pid), 1) for name, pid in running if pid is not None}
 
     def _named(self, name: str) -> Child:
         return next(child for child in self.services if child.name == name)

@@ -221,8 +221,8 @@ def start_tick(pid: int) -> int | None:
 
 
 def remember(children: Iterable[Child], record: Path) -> None:
-    """Write down who runs."""
-    running = {str(pid): start_tick(pid) for child in children if (pid := child.pid) is not None}
+    """Write down who runs: {name: [process number, tick of its start]}."""
+    running = {child.name: [pid, start_tick(pid)] for child in children if (pid := child.pid) is not None}
     part = record.with_suffix(".part")
     part.write_text(json.dumps(running))
     part.replace(record)
@@ -231,10 +231,10 @@ def remember(children: Iterable[Child], record: Path) -> None:
 def end_leftovers(record: Path, within_s: float = 20.0) -> int:
     """End children of an earlier demo that are still there; how many there were."""
     try:
-        known = {int(pid): tick for pid, tick in json.loads(record.read_text()).items()}
+        known = {pid: tick for pid, tick in json.loads(record.read_text()).values() if tick is not None}
     except (OSError, ValueError):
         return 0
-    left = {pid for pid, tick in known.items() if tick is not None and start_tick(pid) == tick}
+    left = {pid for pid, tick in known.items() if start_tick(pid) == tick}
     found = len(left)
     give_up_s = time.monotonic() + within_s
     for pid in left:

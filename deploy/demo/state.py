@@ -115,7 +115,7 @@ class Folder:
                 if path.name == "demo.lock":
                     continue
                 if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path)
+                    _remove(path)
                 else:
                     path.unlink()
             self.save()
@@ -151,6 +151,18 @@ class Folder:
 def default_folder(configuration: Configuration) -> Path:
     """Where this configuration lives unless --state says otherwise."""
     return ROOT / ".dure" / "demo" / configuration.folder_name
+
+
+def _remove(folder: Path, tries: int = 20) -> None:
+    """Remove a tree in which a dying database may still be writing."""
+    for left in reversed(range(tries)):
+        try:
+            shutil.rmtree(folder)
+            return
+        except OSError:
+            if not left:
+                raise
+            time.sleep(0.25)
 
 
 def _password() -> str:
