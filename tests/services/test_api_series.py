@@ -118,7 +118,7 @@ async def test_a_month_comes_from_hour_rollups_and_the_open_tail_from_observatio
 async def test_an_hour_whose_rollup_is_not_up_to_date_is_worked_out_from_observations(city: City) -> None:
     span = {"from": MORNING - 5 * DAY, "to": MORNING + DAY, "points": 200, "properties": "voltage"}
     city.run(
-        "UPDATE rollup_hour_streetlight SET voltage_max = 1 WHERE device_id = 9001 AND bucket = '2025-10-08 07:00'"
+        "UPDATE rollup_hour_streetlight SET voltage_max = 999 WHERE device_id = 9001 AND bucket = '2025-10-08 07:00'"
     )
     try:
         stale = await series(city, **span)
@@ -130,7 +130,7 @@ async def test_an_hour_whose_rollup_is_not_up_to_date_is_worked_out_from_observa
             "UPDATE rollup_hour_streetlight SET voltage_max = 399 WHERE device_id = 9001 AND bucket = '2025-10-08 07:00'"
         )
     at = MORNING - DAY + 7 * HOUR
-    assert stale["properties"]["voltage"]["max"][stale["observed_at"].index(at)] == 1
+    assert stale["properties"]["voltage"]["max"][stale["observed_at"].index(at)] == 999
     assert fresh["properties"]["voltage"]["max"][fresh["observed_at"].index(at)] == 399
     assert fresh["observed_at"] == stale["observed_at"]
 
