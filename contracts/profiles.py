@@ -195,6 +195,8 @@ def _faults(profile: Profile, stem: str) -> Iterable[tuple[str, object, str]]:
         yield "report_period_s", profile.report_period_s, "must be at least 1"
     if profile.silent_after_periods < 1:
         yield "silent_after_periods", profile.silent_after_periods, "must be at least 1"
+    if "hour" not in profile.rollups:
+        yield "rollups", list(profile.rollups), "must include 'hour': long spans are charted from it"
     if not profile.properties:
         yield "properties", {}, "a kind needs at least one property"
     yield from _label_faults("label", profile.label)
