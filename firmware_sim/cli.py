@@ -216,6 +216,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     lock = runs.Lock(arguments.state)
     now_ms = runs.wall_ms()
     given = {"fleet_sha256", "seed", "speed", "recording", "map"}
+    found: Recording | None = None
     if arguments.recording:
         found, map_file = _recorded(arguments, profiles)
         manifest = places.fleet_of(found, arguments.recording)
@@ -263,7 +264,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     if run.frozen_at_ms is not None and not arguments.finish:
         runs.go_on(run, now_ms)
         runs.save(arguments.state, run)
-    played = Played(run, arguments.state, profiles, manifest)
+    played = Played(run, arguments.state, profiles, manifest, found)
     from firmware_sim import serve
 
     asyncio.run(serve.serve(run, arguments.state, played, listing.handed_over(arguments.state), arguments.socket))

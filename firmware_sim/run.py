@@ -21,7 +21,8 @@ from firmware_sim.city import City
 from firmware_sim.clock import Clock
 from firmware_sim.faults import Fault
 from firmware_sim.fleet import Fleet
-from firmware_sim.recordings.stream import RecordedBlocks
+from firmware_sim.recordings.recording import Recording
+from firmware_sim.recordings.stream import RecordedBlocks, read_recording
 from firmware_sim.stream import Stream
 
 
@@ -143,7 +144,14 @@ class Lock:
 class Played:
     """The streams of a run: of a simulated city or of a recording."""
 
-    def __init__(self, run: Run, state: Path, profiles: dict[str, Profile], fleet: Fleet | None = None) -> None:
+    def __init__(
+        self,
+        run: Run,
+        state: Path,
+        profiles: dict[str, Profile],
+        fleet: Fleet | None = None,
+        recording: Recording | None = None,
+    ) -> None:
         self.run = run
         self.fleet = fleet or fleets.read(state / "fleet.json", profiles)
         self.city: City | None = None
@@ -152,8 +160,8 @@ class Played:
             self.city = City(self.fleet, profiles, run.seed, run.start_ms, run.group_ms)
             self.streams = self.city.streams
         else:
-            assert run.map is not None
-            blocks = RecordedBlocks.of_file(Path(run.recording), run.map, profiles, run.shift_ms, run.group_ms)
+            read_in = recording or read_recording(Path(run.recording), str(run.map), profiles)
+            blocks = RecordedBlocks.of(read_in, run.shift_ms, run.group_ms)
             self.streams = {agent: Stream(source) for agent, source in blocks.items()}
 
     def labels(self, clock_ms: int) -> list[Fault]:

@@ -43,13 +43,6 @@ class RecordedBlocks:
             for agent, devices in recording.by_agent().items()
         }
 
-    @staticmethod
-    def of_file(
-        file: Path, map_name: str, profiles: dict[str, Profile], shift_ms: int, group_ms: int
-    ) -> dict[str, "RecordedBlocks"]:
-        found = recording_map.read(recording_map.find(map_name), profiles)
-        return RecordedBlocks.of(recordings.read(file, found, profiles[found.kind]), shift_ms, group_ms)
-
     def block(self, number: int) -> Block:
         return self._block
 
@@ -66,3 +59,9 @@ class RecordedBlocks:
 def shift_to_now(recording: Recording, now_ms: int) -> int:
     """Whole days by which to move a recording so that it ends in the 24 hours before now: the time of day is kept."""
     return (now_ms - recording.span_ms()[1]) // DAY_MS * DAY_MS
+
+
+def read_recording(file: Path, map_name: str, profiles: dict[str, Profile]) -> Recording:
+    """A recording by its file and the name or path of its map."""
+    found = recording_map.read(recording_map.find(map_name), profiles)
+    return recordings.read(file, found, profiles[found.kind])
