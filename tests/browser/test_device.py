@@ -4,6 +4,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser import probe
 from tests.browser.city import City
+from tests.browser.conftest import Watch
 from tests.browser.drawn import PLACE, go, show_device
 from tests.waiting import wait_for
 
@@ -49,6 +50,7 @@ def test_the_panel_follows_what_the_device_says(desk: Page, city: City) -> None:
     expect(desk.locator("[data-property=power_consumption] dd")).to_have_text("77.7W", timeout=30_000)
 
 
-def test_a_device_that_does_not_exist_is_said_to_be_missing(desk: Page) -> None:
+def test_a_device_that_does_not_exist_is_said_to_be_missing(desk: Page, watch: Watch) -> None:
+    watch.forgiving = True  # the browser itself reports the 404
     go(desk, "#/map?device=999999")
     expect(desk.get_by_text("There is no such device.")).to_be_visible()

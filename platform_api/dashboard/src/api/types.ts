@@ -58,10 +58,10 @@ export interface Device {
   device: string;
   municipality: string;
   kind: string;
-  agent: string;
+  agent: string | null;
   label: Label;
-  latitude: number;
-  longitude: number;
+  latitude: number | null;
+  longitude: number | null;
   attributes: Record<string, unknown>;
   state: DeviceState;
   observed_at: number | null;
@@ -72,7 +72,7 @@ export interface DeviceCollection {
   as_of: number;
   features: {
     id: number;
-    geometry: { coordinates: [number, number] };
+    geometry: { coordinates: [number, number] } | null;
     properties: Record<string, Value> & { device: string; municipality: string; kind: string; state: DeviceState; observed_at: number | null };
   }[];
 }
@@ -100,7 +100,7 @@ export interface Alarm {
   severity: Severity;
   state: AlarmState;
   opened_at: number;
-  last_finding_at: number;
+  last_finding_at: number | null;
   findings: number;
   evidence: Evidence | null;
   acknowledged_at: number | null;
@@ -147,7 +147,7 @@ export interface Agent {
   state: "ok" | "silent" | "behind" | "never";
   seen_at: number | null;
   clock_at: number | null;
-  backlog: number;
+  backlog: number | null;
   received: number;
   committed: number;
   duplicate: number;
@@ -162,16 +162,16 @@ export interface QuarantineItem {
   received_at: number;
   municipality: string | null;
   agent: string | null;
-  topic: string;
+  topic: string | null;
   seq: number | null;
   reason: string;
-  detail: string;
+  detail: string | null;
   kind: string | null;
   device: string | null;
   observed_at: number | null;
   content: unknown;
-  observations: number;
-  bytes: number;
+  observations: number | null;
+  bytes: number | null;
   admit_requested_at: number | null;
   admit_requested_by: string | null;
   admitted_at: number | null;

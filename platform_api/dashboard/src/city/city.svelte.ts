@@ -13,7 +13,8 @@ export interface MapDevice {
   device: string;
   municipality: string;
   kind: string;
-  position: [number, number];
+  /** Longitude and latitude; null while nobody has said where it stands. */
+  position: [number, number] | null;
   state: DeviceState;
   observedAt: number | null;
   values: Record<string, Value>;
@@ -57,7 +58,7 @@ class City {
     this.devices.clear();
     for (const feature of collection.features) {
       const { device, municipality, kind, state, observed_at, ...values } = feature.properties;
-      const known = { id: feature.id, device, municipality, kind, position: feature.geometry.coordinates, state, observedAt: observed_at, values };
+      const known = { id: feature.id, device, municipality, kind, position: feature.geometry?.coordinates ?? null, state, observedAt: observed_at, values };
       this.devices.set(feature.id, known);
       if (observed_at) clock.observed(observed_at);
     }
@@ -69,7 +70,7 @@ class City {
   add(found: Device): MapDevice {
     const known: MapDevice = {
       id: found.device_id, device: found.device, municipality: found.municipality, kind: found.kind,
-      position: [found.longitude, found.latitude], state: found.state, observedAt: found.observed_at, values: found.values,
+      position: found.longitude === null || found.latitude === null ? null : [found.longitude, found.latitude], state: found.state, observedAt: found.observed_at, values: found.values,
     };
     if (!this.devices.has(known.id)) {
       this.devices.set(known.id, known);

@@ -68,7 +68,7 @@ function typicalStep(at: number[]): number {
 
 /** When an alarm's condition held, as far as is known: until it cleared, was closed, or still (`nowMs`). */
 export function alarmSpan(alarm: Alarm, nowMs: number): [number, number] {
-  const end = alarm.cleared_at ?? (alarm.state === "closed" ? Math.max(alarm.last_finding_at, alarm.opened_at) : Math.max(nowMs, alarm.last_finding_at));
+  const end = alarm.cleared_at ?? (alarm.state === "closed" ? Math.max(alarm.last_finding_at ?? 0, alarm.opened_at) : Math.max(nowMs, alarm.last_finding_at ?? 0));
   return [alarm.opened_at, Math.max(end, alarm.opened_at)];
 }
 

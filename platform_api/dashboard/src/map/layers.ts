@@ -28,6 +28,7 @@ interface Picture {
 
 export function matches(device: MapDevice, filter: Filter): boolean {
   return (
+    device.position !== null &&
     (!filter.municipality || device.municipality === filter.municipality) &&
     (!filter.kind || device.kind === filter.kind) &&
     (!filter.state || device.state === filter.state)
@@ -67,14 +68,14 @@ export class Layers {
     const lands: GeoJSON.Feature[] = [];
     const streets: [Point, Point][] = [];
     for (const [code, devices] of byMunicipality) {
-      lands.push({ type: "Feature", properties: { code }, geometry: { type: "Polygon", coordinates: [ground(devices.map((d) => d.position), GROUND_METRES)] } });
-      const lamps = devices.filter((d) => city.profiles[d.kind]?.symbol === "lamp").map((d) => d.position);
+      lands.push({ type: "Feature", properties: { code }, geometry: { type: "Polygon", coordinates: [ground(positions(devices), GROUND_METRES)] } });
+      const lamps = positions(devices.filter((d) => city.profiles[d.kind]?.symbol === "lamp"));
       streets.push(...joinStreets(lamps, STREET_METRES));
     }
     this.#source("ground")?.setData({ type: "FeatureCollection", features: lands });
-    this.#source("quarters")?.setData({ type: "Feature", properties: {}, geometry: { type: "MultiPoint", coordinates: thinned([...city.devices.values()].map((d) => d.position), QUARTER_METRES / 2) } });
+    this.#source("quarters")?.setData({ type: "Feature", properties: {}, geometry: { type: "MultiPoint", coordinates: thinned(positions(city.devices.values()), QUARTER_METRES / 2) } });
     this.#source("streets")?.setData({ type: "Feature", properties: {}, geometry: { type: "MultiLineString", coordinates: streets } });
-    this.#source("grid")?.setData(graticule([...city.devices.values()].slice(0, 1).map((d) => d.position)));
+    this.#source("grid")?.setData(graticule(positions(city.devices.values()).slice(0, 1)));
   }
 
   change(devices: MapDevice[]): void {
@@ -86,7 +87,7 @@ export class Layers {
   select(device: MapDevice | null): void {
     this.#source("selected")?.setData({
       type: "FeatureCollection",
-      features: device ? [{ type: "Feature", properties: {}, geometry: { type: "Point", coordinates: device.position } }] : [],
+      features: device?.position ? [{ type: "Feature", properties: {}, geometry: { type: "Point", coordinates: device.position } }] : [],
     });
   }
 
@@ -146,12 +147,16 @@ export class Layers {
   #feature(device: MapDevice): GeoJSON.Feature {
     const shown = picture(device);
     this.#shown.set(device.id, shown);
-    return { type: "Feature", id: device.id, properties: properties(device, shown), geometry: { type: "Point", coordinates: device.position } };
+    return { type: "Feature", id: device.id, properties: properties(device, shown), geometry: { type: "Point", coordinates: device.position ?? [] } };
   }
 
   #source(id: string): GeoJSONSource | undefined {
     return this.map.getSource<GeoJSONSource>(id);
   }
+}
+
+export function positions(devices: Iterable<MapDevice>): Point[] {
+  return [...devices].flatMap((d) => (d.position ? [d.position] : []));
 }
 
 function picture(device: MapDevice): Picture {
