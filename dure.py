@@ -27,7 +27,9 @@ COMMANDS = {
     "database": Command("ingest_service.database.cli", "run the embedded PostgreSQL, and restart it when it dies"),
     "migrate": Command("ingest_service.migrate_cli", "create or update the tables, generated from the profiles"),
     "register": Command("ingest_service.register_cli", "write a fleet's municipalities, agents and devices"),
-    "account": Command("ingest_service.account_cli", "count what is stored, doubled, quarantined; with the SQL of each"),
+    "account": Command(
+        "ingest_service.account_cli", "count what is stored, doubled, quarantined; with the SQL of each"
+    ),
     "broker": Command("broker.cli", "make credentials and permissions; configure and run the MQTT broker"),
     "ingest": Command("ingest_service.cli", "carry batches from the broker into the database; detect what is wrong"),
     "api": Command("platform_api.cli", "serve the HTTP API and the dashboard"),
