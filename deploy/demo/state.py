@@ -88,7 +88,11 @@ class Folder:
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
         self._fresh = fresh
-        self.begun, self.is_new = self._begin(wanted, schema)
+        try:
+            self.begun, self.is_new = self._begin(wanted, schema)
+        except StateError:
+            self.release()
+            raise
 
     def _begin(self, wanted: Configuration, schema: str | None) -> tuple[Begun, bool]:
         file = self.path / "demo.json"
@@ -119,6 +123,10 @@ class Folder:
                 else:
                     path.unlink()
             self.save()
+
+    def release(self) -> None:
+        """Let somebody else have it."""
+        os.close(self._lock)
 
     def save(self) -> None:
         self.write("demo.json", msgspec.json.format(msgspec.json.encode(self.begun), indent=1))

@@ -1,6 +1,5 @@
 """What must hold at the end of every journey, and the proof that the checker would have noticed otherwise."""
 
-import os
 from collections.abc import Mapping
 
 import psycopg
@@ -101,7 +100,3 @@ def assert_violations_are_seen(
     assert set(seen.missing) - missing == set(batch) and len(batch) == BATCH
     connection.rollback()
     assert len(ledger.compare(expected, connection, profiles).missing) == lost
-
-
-def environment_of(profiles_folder: str) -> dict[str, str]:
-    return {"DURE_PROFILES": os.pathsep.join(filter(None, (os.environ.get("DURE_PROFILES"), profiles_folder)))}
