@@ -197,7 +197,9 @@ class Admission:
         latest_ms = self.window(agent, now_ms).latest_ms
         clock_ms = max(EARLIEST_MS, min(latest_ms, header.clock_ms)) if header.clock_ms else 0
         if header.seq == 0:
-            self._tell_clock(flush, tally, agent, clock_ms)
+            # With a backlog the newest observations are still to come: by this clock all their devices would be silent.
+            if header.backlog == 0:
+                self._tell_clock(flush, tally, agent, clock_ms)
             return
         tally.received += header.count
         verdict = judge(tally.after, header)

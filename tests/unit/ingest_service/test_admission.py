@@ -213,10 +213,16 @@ def test_a_batch_at_its_floor_is_taken_and_the_loss_counted():
 
 
 def test_a_heartbeat_tells_the_clock_and_asks_for_the_cursor():
-    flush = admit(batch(b"", seq=0, count=0, first=0, floor=0, backlog=70, clock_ms=NOW_MS - 7))
+    flush = admit(batch(b"", seq=0, count=0, first=0, floor=0, clock_ms=NOW_MS - 7))
     (tally,) = flush.tallies.values()
-    assert (tally.received, tally.backlog, tally.clock_ms, tally.nonce) == (0, 70, NOW_MS - 7, 5)
+    assert (tally.received, tally.backlog, tally.clock_ms, tally.nonce) == (0, 0, NOW_MS - 7, 5)
     assert list(flush.clocks.values()) == [NOW_MS - 7]
+
+
+def test_a_heartbeat_with_a_backlog_tells_no_clock_or_every_device_behind_it_would_be_silent():
+    flush = admit(batch(b"", seq=0, count=0, first=0, floor=0, backlog=70))
+    assert [tally.backlog for tally in flush.tallies.values()] == [70]
+    assert flush.clocks == {}
 
 
 def test_a_clock_that_ran_ahead_is_held_to_what_is_believed_of_observations():
