@@ -13,7 +13,7 @@ from ingest_service import exporter, rollups, warm_up
 from ingest_service.inbox import Inbox
 from ingest_service.pipeline import Pipeline
 from ingest_service.settings import Database, Settings, parse_shards
-from ingest_service.store.connection import DatabaseAway
+from ingest_service.store.connection import DatabaseAway, check_url
 from ingest_service.store.store import SchemaMissing, ShardTaken, Store
 
 PATIENCE_S = 60.0  # how long a start waits for database, broker and shards that a dying worker still holds
@@ -35,6 +35,11 @@ def main(argv: list[str]) -> int:
     try:
         settings = config.load(Settings, name="ingest", file=given.config, environ=os.environ)
         database = config.load(Database, name="database", file=given.config, environ=os.environ)
+        where = "DURE_DATABASE_URL" if "DURE_DATABASE_URL" in os.environ else f"{given.config}: [database] url"
+        try:
+            check_url(database.url)
+        except ValueError as error:
+            raise config.ConfigError(f"{where}: {error}") from error
         kinds = profiles.load()
         shards = parse_shards(settings.shards)
         inbox = Inbox(

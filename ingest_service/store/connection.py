@@ -4,6 +4,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from ingest_service.settings import Database
 
@@ -13,6 +14,14 @@ DatabaseAway = psycopg.OperationalError
 RefusedByDatabase = (psycopg.DataError, psycopg.IntegrityError)
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+def check_url(url: str) -> None:
+    """Raise ValueError, in libpq's words, when this cannot be a connection URL; opens nothing."""
+    try:
+        conninfo_to_dict(url)
+    except psycopg.ProgrammingError as error:
+        raise ValueError(f"not a connection URL: {str(error).strip()}") from error
 
 
 def connect(database: Database, *, name: str) -> Connection:

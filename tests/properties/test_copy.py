@@ -62,7 +62,9 @@ def test_a_block_comes_back_as_it_went_in(connection, block):
     }
     connection.execute("DELETE FROM observation_sample")
     copy_rows.copy(connection, PROFILE, np.array(device, np.int32), np.array(at, np.int64), filled)
-    exact = "device_id, observed_at, amount::float8, pieces, state, open"  # float4 as text is the shortest, not the value
+    exact = (
+        "device_id, observed_at, amount::float8, pieces, state, open"  # float4 as text is the shortest, not the value
+    )
     found = connection.execute(f"SELECT {exact} FROM observation_sample".encode()).fetchall()
     milliseconds = [
         (row[0], round((row[1] - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000), *row[2:]) for row in found

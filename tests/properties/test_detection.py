@@ -49,7 +49,13 @@ class Worker:
 
     def named(self, findings):
         return [
-            (self.registry.devices_of[found.kind][found.slot], found.detector, found.property, found.begins, found.at_ms)
+            (
+                self.registry.devices_of[found.kind][found.slot],
+                found.detector,
+                found.property,
+                found.begins,
+                found.at_ms,
+            )
             + (found.value, found.low, found.high, found.expected)
             for found in findings
         ]
@@ -61,7 +67,8 @@ class Worker:
     def save(self):
         shards, ids = self.arrays()
         return {
-            shard: self.fleet.save(shard, shards, ids, self.registry.devices_of) for shard in sorted(set(shards.tolist()))
+            shard: self.fleet.save(shard, shards, ids, self.registry.devices_of)
+            for shard in sorted(set(shards.tolist()))
         }
 
     def slot_of(self, kind, device_id):

@@ -236,10 +236,7 @@ def load(minutes: int, *, from_minute: int = 0, lamps: int = LIGHTS, seed: int =
     """Batches of a quiet street: a report a minute of each lamp, a batch a minute."""
     rng = random.Random(f"{seed} {from_minute}")
     return [
-        [
-            (f"sl-{lamp}", START_MS + 60_000 * minute + lamp, round(221 + rng.gauss(0, 0.8), 1))
-            for lamp in range(lamps)
-        ]
+        [(f"sl-{lamp}", START_MS + 60_000 * minute + lamp, round(221 + rng.gauss(0, 0.8), 1)) for lamp in range(lamps)]
         for minute in range(from_minute, from_minute + minutes)
     ]
 

@@ -57,7 +57,9 @@ def test_batches_are_committed_once_answered_and_published(database, broker, tmp
         topic, payload = screen.messages[-1]
         assert topics.parse(topic).agent == "pole-01"
         assert b'"streetlight":{"device_id":[' in payload
-        newest = wait_for_rows(database, "SELECT max(observed_at), count(*) FROM newest_streetlight HAVING count(*) = 20")
+        newest = wait_for_rows(
+            database, "SELECT max(observed_at), count(*) FROM newest_streetlight HAVING count(*) = 20"
+        )
         assert newest[0][0].timestamp() * 1000 == max(at for _, at, _ in generated)
 
 
@@ -306,7 +308,11 @@ def test_a_batch_that_the_database_refuses_is_isolated_and_kept_with_its_words(d
         connection.execute(
             "ALTER TABLE observation_streetlight ADD CONSTRAINT no_round_hundreds CHECK (voltage <> 200 OR voltage IS NULL)"
         )
-    with running_ingest(database, broker, tmp_path) as ingest, agent(broker) as sender, agent(broker, "41280.pole-02") as other:
+    with (
+        running_ingest(database, broker, tmp_path) as ingest,
+        agent(broker) as sender,
+        agent(broker, "41280.pole-02") as other,
+    ):
         generated = seal_load(sender, load(10))
         sender.seal(lights([("sl-0", START_MS - 1, 201.0), ("sl-1", START_MS - 1, 200.0)]))
         generated += seal_load(sender, load(10, from_minute=10))

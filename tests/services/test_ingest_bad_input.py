@@ -1,6 +1,5 @@
 """Bad input is data: each kind of it is refused or quarantined with its reason, and the good load beside it is complete."""
 
-
 import time
 
 import msgspec
@@ -64,7 +63,11 @@ def row(device="sl-1", at=START_MS, kind="streetlight", **values):
 BOMB = zstandard.ZstdCompressor(level=19).compress(bytes(1 << 26))
 BAD = {
     "malformed body": (b'{"streetlight":', "malformed_body", "cannot decode body"),
-    "columns of unequal length": (b'{"streetlight":{"device":["a"],"observed_at":[]}}', "malformed_body", "unequal length"),
+    "columns of unequal length": (
+        b'{"streetlight":{"device":["a"],"observed_at":[]}}',
+        "malformed_body",
+        "unequal length",
+    ),
     "zstd bomb": (BOMB, "too_large", "67108864 bytes when decompressed"),
     "unknown kind": (row("t-1", kind="toaster"), "unknown_kind", "'toaster'"),
     "unknown device": (row("sl-999"), "unknown_device", "'sl-999'"),
@@ -123,7 +126,8 @@ def test_messages_without_a_header_and_numbers_that_overflow_are_quarantined(tow
         for payload in (b"hello", b"", wire.pack(overflow, wire.encode_body(row()))):
             sender.connection.publish(sender.topic, payload)
         wait_for_rows(
-            town, "SELECT 1 FROM quarantine WHERE reason = 'malformed_header' AND agent_id IS NOT NULL HAVING count(*) = 3"
+            town,
+            "SELECT 1 FROM quarantine WHERE reason = 'malformed_header' AND agent_id IS NOT NULL HAVING count(*) = 3",
         )
         sender.seal(lights([("sl-5", START_MS - 7_000_000, 220.0)]))  # the agent is not held up by what it sent
         sender.deliver()
@@ -190,7 +194,9 @@ def test_an_unknown_device_is_admitted_once_after_it_is_registered(town, broker,
         sender.seal(lights([("late-1", START_MS, 220.0), ("late-1", START_MS + 60_000, 221.0)]))
         sender.deliver()
         ask(town, "device = 'late-1'")
-        wait_for_rows(town, "SELECT 1 FROM quarantine WHERE device = 'late-1' AND admit_requested_at IS NULL HAVING count(*) = 2")
+        wait_for_rows(
+            town, "SELECT 1 FROM quarantine WHERE device = 'late-1' AND admit_requested_at IS NULL HAVING count(*) = 2"
+        )
         assert stored(town, "late-") == []
         town.rows("INSERT INTO device (municipality, name, kind) VALUES ('41280', 'late-1', 'streetlight')")
         ask(town, "device = 'late-1'")
@@ -219,7 +225,9 @@ def test_a_batch_that_nobody_can_read_stays_in_quarantine_under_its_reason(town,
 
 def test_what_the_database_refuses_to_admit_stays_and_blames_nobody_else(town, broker, good_load):
     with town.connect() as connection:
-        connection.execute("ALTER TABLE observation_streetlight ADD CONSTRAINT odd CHECK (voltage IS DISTINCT FROM 333)")
+        connection.execute(
+            "ALTER TABLE observation_streetlight ADD CONSTRAINT odd CHECK (voltage IS DISTINCT FROM 333)"
+        )
     with agent(broker) as sender:
         sender.seal(lights([("poison-1", START_MS, 333.0), ("poison-1", START_MS + 1, 220.0)]))
         sender.deliver()

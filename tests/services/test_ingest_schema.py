@@ -100,9 +100,17 @@ def store(database, kinds):
 @pytest.mark.parametrize(
     ("old", "new", "named"),
     [
-        ('values = ["free", "occupied",', 'values = ["occupied", "free",', "parking_spot.toml: properties.status.values = "),
+        (
+            'values = ["free", "occupied",',
+            'values = ["occupied", "free",',
+            "parking_spot.toml: properties.status.values = ",
+        ),
         ('["free", "occupied", "closed", "unknown"]\nvalue_labels.free', '["free"]\nvalue_labels.free', ""),
-        ('type = "enum"', 'type = "boolean"', "parking_spot.toml: properties.status.type = 'boolean': stored as 'enum'"),
+        (
+            'type = "enum"',
+            'type = "boolean"',
+            "parking_spot.toml: properties.status.type = 'boolean': stored as 'enum'",
+        ),
     ],
 )
 def test_a_profile_that_would_change_the_meaning_of_stored_rows_is_refused_by_name(database, tmp_path, old, new, named):
@@ -222,7 +230,9 @@ def test_an_older_observation_never_replaces_a_newer_one_in_the_table_either(dat
                 connection, "parking_spot", {"status": "smallint"},
                 np.array([7], np.int32), np.array([at], np.int64), {"status": [status]},
             )  # fmt: skip
-        found = connection.execute("SELECT status, extract(epoch FROM observed_at)::bigint * 1000 FROM newest_parking_spot")
+        found = connection.execute(
+            "SELECT status, extract(epoch FROM observed_at)::bigint * 1000 FROM newest_parking_spot"
+        )
         assert found.fetchall() == [(3, DAY)]
 
 
@@ -234,7 +244,9 @@ def test_registering_again_updates_and_an_unknown_municipality_is_named(database
     file.write_text(json.dumps(content), encoding="utf-8")
     said = dure("register", file, environment=database.environment).stdout
     assert said == "registered 2 municipalities, 3 agents, 26 devices\n"
-    assert database.rows("SELECT count(*), max(label_ko), max(attributes ->> 'circuit') FROM device") == [(26, "첫째", "c-1")]
+    assert database.rows("SELECT count(*), max(label_ko), max(attributes ->> 'circuit') FROM device") == [
+        (26, "첫째", "c-1")
+    ]
 
     def refused(words, code=2, **more):
         file.write_text(json.dumps(manifest() | more), encoding="utf-8")

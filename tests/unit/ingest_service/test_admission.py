@@ -151,7 +151,9 @@ def test_too_large_bodies_and_bombs_are_held_whole():
 
 def test_another_number_of_observations_than_announced_is_held_whole():
     whole_batch(batch(lights(GOOD, GOOD), count=3), Reason.COUNT_MISMATCH, "3 observations announced, 2 found")
-    whole_batch(batch(lights(("sl-1", 0, {"voltage": "x"})), count=3), Reason.COUNT_MISMATCH, "3 observations announced, 1")
+    whole_batch(
+        batch(lights(("sl-1", 0, {"voltage": "x"})), count=3), Reason.COUNT_MISMATCH, "3 observations announced, 1"
+    )
     many = json.dumps({"streetlight": {"device": ["sl-1"] * 100_000, "observed_at": [1] * 100_000}}).encode()
     whole_batch(batch(zstandard.ZstdCompressor().compress(many)), Reason.COUNT_MISMATCH, "100000 found")
 
