@@ -25,9 +25,11 @@ PIXELS = """async ([image, spot]) => {
   ctx.drawImage(picture, -spot.x, -spot.y);
   return [...ctx.getImageData(0, 0, spot.width, spot.height).data];
 }"""
-PLACE = """id => {
+PLACE = """async id => {
   const { map } = document.querySelector('[data-map]');
-  const [f] = map.queryRenderedFeatures({ layers: ['devices'] }).filter(f => f.properties.id === id);
+  const found = () => map.queryRenderedFeatures({ layers: ['devices'] }).find(f => f.properties.id === id);
+  while (!found()) await new Promise(requestAnimationFrame);
+  const f = found();
   const box = map.getCanvas().getBoundingClientRect();
   const at = map.project(f.geometry.coordinates);
   return { x: Math.round(box.x + at.x), y: Math.round(box.y + at.y) };
