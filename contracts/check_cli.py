@@ -21,7 +21,10 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="dure check",
         description="Check configuration files and profiles. Prints one line a file; exits 2 when one cannot be used.",
-        epilog="A TOML file with a `kind` is taken for a profile; any other for a configuration with tables such as [edge] or [ingest].",
+        epilog=(
+            "A TOML file with a `kind` is taken for a profile; any other for a configuration with tables such as "
+            "[edge] or [ingest]."
+        ),
     )
     parser.add_argument(
         "file", nargs="*", type=Path, help="TOML file; without any, the shipped profiles and DURE_PROFILES are checked"

@@ -4,7 +4,7 @@ Receiver: `judge` says what to do with a batch, given how far its (agent, epoch)
 position after taking it. Whoever calls them stores rows and position in one transaction.
 Sender: one for each epoch that an outbox holds. It chooses what to send next, within the window its owner grants, and
 rewinds to the cursor after silence. It knows no clock, disk or socket: time and randomness are arguments.
-A heartbeat names an epoch and is answered with that epoch's cursor, so that an idle outbox hears of a restored database.
+A heartbeat names an epoch and is answered with that epoch's cursor, so an idle outbox hears of a restored database.
 """
 
 from collections.abc import Callable
@@ -53,7 +53,9 @@ def advance(position: Position, header: Header) -> tuple[Position, int]:
 
 
 class Sender:
-    """Sending side of one epoch. `floor..top` is what the outbox holds; `acked` what is committed; `sent` what went out."""
+    """Sending side of one epoch. `floor..top` is what the outbox holds; `acked` what is committed; `sent` what went
+    out.
+    """
 
     def __init__(self, epoch: int, *, floor: int = 1, top: int = 0, acked: int = 0) -> None:
         self.epoch = epoch

@@ -55,7 +55,9 @@ class OutOfRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Stuck(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Alarm when a value that should move repeats `repeats` times over at least `min_duration_s`; `ignore` lists values that may stay."""
+    """Alarm when a value that should move repeats `repeats` times over at least `min_duration_s`; `ignore` lists values
+    that may stay.
+    """
 
     repeats: int = 30
     min_duration_s: int = 0
@@ -126,7 +128,9 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def load(*directories: Path, environ: Mapping[str, str] = os.environ) -> dict[str, Profile]:
-    """Profiles by kind, of the shipped directory and those in DURE_PROFILES unless directories are given; raises ProfileError."""
+    """Profiles by kind, of the shipped directory and those in DURE_PROFILES unless directories are given; raises
+    ProfileError.
+    """
     chosen = list(directories) or [
         SHIPPED,
         *(Path(item) for item in environ.get("DURE_PROFILES", "").split(os.pathsep) if item),

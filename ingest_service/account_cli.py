@@ -1,4 +1,6 @@
-"""`dure account`: counts in the database what was committed, quarantined, doubled and lost, and names the SQL of each figure."""
+"""`dure account`: counts in the database what was committed, quarantined, doubled and lost, and names the SQL of each
+figure.
+"""
 
 import argparse
 import json
@@ -15,7 +17,10 @@ from ingest_service.store.connection import DatabaseError, connect
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="dure account",
-        description="Count in the database: committed, committed twice, quarantined, duplicates dropped, alarms. JSON; `sql` names the statement behind each figure.",
+        description=(
+            "Count in the database: committed, committed twice, quarantined, duplicates dropped, alarms. JSON; "
+            "`sql` names the statement behind each figure."
+        ),
     )
     parser.add_argument("--config", type=Path, help="TOML file with a [database] table")
     given = parser.parse_args(argv)

@@ -1,4 +1,6 @@
-"""`dure ingest`: carries batches from the broker into the database, finds what is wrong, and tells agents what is stored."""
+"""`dure ingest`: carries batches from the broker into the database, finds what is wrong, and tells agents what is
+stored.
+"""
 
 import argparse
 import os
@@ -22,9 +24,14 @@ PATIENCE_S = 60.0  # how long a start waits for database, broker and shards that
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="dure ingest",
-        description="Ingest service: subscribes to the agents' batches, stores them exactly once, runs the detectors, opens and clears alarms.",
-        epilog="Needs a migrated database ([database] url or DURE_DATABASE_URL) and the broker's credentials for it ([ingest] broker_file "
-        "or DURE_INGEST_BROKER_FILE). SIGTERM stops in order: what has arrived is committed and the detectors' state is saved.",
+        description=(
+            "Ingest service: subscribes to the agents' batches, stores them exactly once, runs the detectors, "
+            "opens and clears alarms."
+        ),
+        epilog="Needs a migrated database ([database] url or DURE_DATABASE_URL) and the broker's credentials for it "
+        "([ingest] broker_file or DURE_INGEST_BROKER_FILE). "
+        "SIGTERM stops in order: what has arrived is committed and the detectors' state "
+        "is saved.",
     )
     parser.add_argument(
         "--config",

@@ -91,7 +91,9 @@ def as_float(item: Property, column: Array) -> Array:
 
 
 def to_json(item: Property, column: Array) -> list[Any]:
-    """Values as the wire and the API spell them: numbers rounded to the profile's decimals, enums as words, None for null."""
+    """Values as the wire and the API spell them: numbers rounded to the profile's decimals, enums as words, None for
+    null.
+    """
     if item.type == "number":
         rounded: list[Any] = np.round(column.astype(np.float64), item.decimals).tolist()
         for row in np.flatnonzero(np.isnan(column)).tolist():

@@ -1,6 +1,6 @@
 """The ingest service's side of MQTT: batches in, cursors and live changes out. The network runs in a thread of its own.
 
-Promise: at most `max_bytes` of messages wait; beyond that they are dropped and counted, and their agents send them again.
+Promise: at most `max_bytes` of messages wait; beyond that they are dropped and counted; their agents send them again.
 Subscribes with a clean session: the broker stores nothing of ours that matters.
 """
 
@@ -69,7 +69,9 @@ class Inbox:
         self._thread.start()
 
     def take(self, max_messages: int, max_wait_s: float) -> list[Message]:
-        """What has arrived, in order: as soon as there are `max_messages`, or `max_wait_s` after the first; empty after that time."""
+        """What has arrived, in order: as soon as there are `max_messages`, or `max_wait_s` after the first; empty after
+        that time.
+        """
         deadline = time.monotonic() + max_wait_s
         with self._arrived:
             while len(self._waiting) < max_messages and not self._stopped:
@@ -119,7 +121,8 @@ class Inbox:
         client.on_subscribe = self._on_subscribe
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
-        # Only the network thread writes to the socket: paho's publish() would write from the caller's thread as well, and
+        # Only the network thread writes to the socket: paho's publish() would write from the caller's thread as well,
+        # and
         # two writers interleave their packets when the socket is full.
         client.on_socket_register_write = lambda *_: None
         return client

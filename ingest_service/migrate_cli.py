@@ -15,7 +15,10 @@ from ingest_service.store.schema import SchemaError
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="dure migrate",
-        description="Create or update all tables, from the numbered migrations and the profiles. Safe to run again, and by two processes at once.",
+        description=(
+            "Create or update all tables, from the numbered migrations and the profiles. Safe to run again, and "
+            "by two processes at once."
+        ),
         epilog="The database is [database] url of --config, or DURE_DATABASE_URL.",
     )
     parser.add_argument("--config", type=Path, help="TOML file with a [database] table")

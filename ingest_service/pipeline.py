@@ -73,7 +73,9 @@ class Pipeline:
         )
 
     def load(self) -> None:
-        """Read memory anew: registry, newest, detectors from save and journal. Raises DatabaseError, ShardTaken, SchemaMissing."""
+        """Read memory anew: registry, newest, detectors from save and journal. Raises DatabaseError, ShardTaken,
+        SchemaMissing.
+        """
         began = time.monotonic()
         self._forget()
         self.store.forget()
@@ -143,7 +145,9 @@ class Pipeline:
         readmit: list[int] | None = None,
         refuse: str | None = None,
     ) -> None:
-        """The round, until it is committed. readmit: only these of quarantine; refuse: what the database said of all this."""
+        """The round, until it is committed. readmit: only these of quarantine; refuse: what the database said of all
+        this.
+        """
         failures = 0
         while True:
             try:
@@ -366,7 +370,9 @@ class Pipeline:
     def _isolate(
         self, messages: list[Message], checking: bool, stopping: threading.Event, words: str, refuse: str | None
     ) -> None:
-        """Find what the database refuses, by halves. A batch goes to quarantine with its words; what was asked for stays there."""
+        """Find what the database refuses, by halves. A batch goes to quarantine with its words; what was asked for
+        stays there.
+        """
         half = len(messages) // 2
         if messages and checking:
             self._carry(messages, False, stopping)

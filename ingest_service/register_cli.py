@@ -16,7 +16,10 @@ from ingest_service.store.registration import Manifest, ManifestError, check, re
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="dure register",
-        description="Register the municipalities, agents and devices of a fleet manifest (JSON). Safe to run again: entries are updated.",
+        description=(
+            "Register the municipalities, agents and devices of a fleet manifest (JSON). Safe to run again: "
+            "entries are updated."
+        ),
         epilog='Smallest manifest: {"municipalities":[{"code":"41280","name":{"ko":"고양시","en":"Goyang-si"}}],'
         '"agents":[{"municipality":"41280","agent":"pole-07"}],'
         '"devices":[{"municipality":"41280","device":"sl-1","kind":"streetlight","agent":"pole-07"}]}',

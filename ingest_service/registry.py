@@ -1,4 +1,5 @@
-"""What the ingest service knows of municipalities, agents and devices, in memory, kept up to date from the registry tables.
+"""What the ingest service knows of municipalities, agents and devices, in memory, kept up to date from the registry
+tables.
 
 Promise: an index or a slot, once given, is never given to another. Reading the tables belongs to `store.registry_rows`.
 """

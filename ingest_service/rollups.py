@@ -1,4 +1,5 @@
-"""The roller: turns closed hours into rollups and closed partitions into indexed ones, beside ingest, on its own connection.
+"""The roller: turns closed hours into rollups and closed partitions into indexed ones, beside ingest, on its own
+connection.
 
 An hour is rolled up when the kind's newest observation has passed its end by the grace, or when it has waited long
 enough by the server's clock; late observations mark it again and it is made anew. One roller works at a time.
@@ -90,7 +91,8 @@ def _roll_hour(connection: Connection, profile: Profile, hour: datetime) -> None
         connection.execute(schema.municipality_rollup_sql(profile).encode(), span)
         connection.execute(
             "INSERT INTO rollup_watermark (kind, closed_until) VALUES (%(kind)s, %(to)s) "
-            "ON CONFLICT (kind) DO UPDATE SET closed_until = greatest(rollup_watermark.closed_until, excluded.closed_until)",
+            "ON CONFLICT (kind) DO UPDATE SET closed_until = greatest(rollup_watermark.closed_until, "
+            "excluded.closed_until)",
             {**span, "kind": kind},
         )
 

@@ -1,7 +1,7 @@
 """From a batch's body to columns: typed decoding where the body is as the profiles say, row by row where it is not.
 
-Owns the judgement of a single observation: kind, device, types, plausible range, time. What fails becomes a Refusal with
-its reason; the rest of the batch goes on. Pure: registry and time are arguments.
+Owns the judgement of a single observation: kind, device, types, plausible range, time. What fails becomes a Refusal
+with its reason; the rest of the batch goes on. Pure: registry and time are arguments.
 """
 
 import types
@@ -62,7 +62,9 @@ class Decoder:
     def decode(
         self, body: bytes | memoryview, count: int, agent: Agent, registry: Registry, window: Window
     ) -> tuple[list[Block], list[Refusal]]:
-        """Blocks and refusals of a body announced with `count` observations; raises wire.WireError when it is unreadable as a whole."""
+        """Blocks and refusals of a body announced with `count` observations; raises wire.WireError when it is
+        unreadable as a whole.
+        """
         plain = wire.decompress(body)
         try:
             typed = self._typed.decode(plain)
@@ -254,10 +256,10 @@ class Decoder:
 
 def _group(profile: Profile) -> Any:
     fields: list[Any] = [("device", list[str]), ("observed_at", list[int])]
-    for item in profile.properties.values():
-        fields.append(
-            (item.name, types.GenericAlias(list, (_FIELD[item.type] | None,)), msgspec.field(default_factory=list))
-        )
+    fields += [
+        (item.name, types.GenericAlias(list, (_FIELD[item.type] | None,)), msgspec.field(default_factory=list))
+        for item in profile.properties.values()
+    ]
     return msgspec.defstruct(profile.kind, fields, forbid_unknown_fields=True)
 
 

@@ -34,7 +34,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     inbox_bytes: Annotated[
         int,
         Meta(
-            description="Memory for batches that wait for the database; beyond it they are dropped, counted, and sent again by their agents.",
+            description=(
+                "Memory for batches that wait for the database; beyond it they are dropped, counted, and sent again "
+                "by their agents."
+            ),
             ge=1 << 20,
         ),
     ] = 64 << 20

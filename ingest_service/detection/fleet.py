@@ -209,7 +209,9 @@ class Fleet:
         return msgspec.msgpack.encode({"kinds": kinds, "clocks": clocks})
 
     def restore(self, saved: bytes, slot_of: Any, agent_index: Any) -> None:
-        """Put a saved shard back. slot_of(kind, device_id) and agent_index(agent_id) give this process's places, or None."""
+        """Put a saved shard back. slot_of(kind, device_id) and agent_index(agent_id) give this process's places, or
+        None.
+        """
         content = msgspec.msgpack.decode(saved, strict=False)
         for name, entry in content["kinds"].items():
             if name not in self.kinds:

@@ -1,4 +1,5 @@
-"""What each flush examined, a shard an entry, so that a restart continues exactly: restore the save, replay what came after.
+"""What each flush examined, a shard an entry, so that a restart continues exactly: restore the save, replay what came
+after.
 
 An entry holds the columns that the detectors and the newest state read, in the order examined, and the agents' clocks.
 """
@@ -47,7 +48,9 @@ def entries(
 def read(
     entry: bytes, profiles: Mapping[str, Profile], slot_of: Any, agent_index: Any
 ) -> tuple[list[Block], dict[int, int]]:
-    """Blocks and clocks of an entry, in this process's slots and agent indices; devices and properties gone since are left out."""
+    """Blocks and clocks of an entry, in this process's slots and agent indices; devices and properties gone since are
+    left out.
+    """
     content = msgspec.msgpack.decode(_decompressor.decompress(entry, max_output_size=MAX_ENTRY_BYTES), strict=False)
     blocks = []
     for packed in content["blocks"]:

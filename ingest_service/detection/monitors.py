@@ -41,7 +41,9 @@ class State(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """Parameters of the three monitors, from the profile; a monitor that the profile does not ask for can never raise."""
+    """Parameters of the three monitors, from the profile; a monitor that the profile does not ask for can never raise.
+    Parameters of the three monitors, from the profile; a monitor that the profile does not ask for can never raise.
+    """
 
     low: float
     high: float

@@ -44,7 +44,9 @@ def hear(heard_ms: Array, agent_of: Array, silent: Array, slot: Array, at_ms: Ar
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def sweep(heard_ms: Array, agent_of: Array, silent: Array, clock_ms: Array, limit_ms: int, fell: Array) -> int:
-    """Judge every device by its agent's clock ((agents,) int64, NEVER where unknown); `fell` gets who fell silent; how many."""
+    """Judge every device by its agent's clock ((agents,) int64, NEVER where unknown); `fell` gets who fell silent; how
+    many.
+    """
     n = 0
     for i in range(len(heard_ms)):
         if agent_of[i] >= 0 and not silent[i]:

@@ -16,8 +16,10 @@ def statements(profiles: Mapping[str, Profile]) -> dict[str, str]:
     )
     return {
         "committed": f"SELECT coalesce(sum(n), 0) FROM ({counts}) t",
-        "committed_twice": f"SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM ({rows}) o GROUP BY device_id, observed_at HAVING count(*) > 1) t",
-        "quarantined": "SELECT (SELECT coalesce(sum(observations), 0) FROM quarantine WHERE admitted_at IS NULL) + (SELECT coalesce(sum(observations), 0) FROM quarantine_refused)",
+        "committed_twice": f"SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM ({rows}) o "
+        "GROUP BY device_id, observed_at HAVING count(*) > 1) t",
+        "quarantined": "SELECT (SELECT coalesce(sum(observations), 0) FROM quarantine WHERE admitted_at IS NULL) "
+        "+ (SELECT coalesce(sum(observations), 0) FROM quarantine_refused)",
         "received": "SELECT coalesce(sum(received), 0) FROM cursor",
         "duplicates": "SELECT coalesce(sum(duplicate), 0) FROM cursor",
         "out_of_order": "SELECT coalesce(sum(out_of_order), 0) FROM cursor",
@@ -28,7 +30,10 @@ def statements(profiles: Mapping[str, Profile]) -> dict[str, str]:
 
 
 BY_FAULT = "SELECT split_part(condition, ':', 1), count(*) FROM alarm GROUP BY 1 ORDER BY 1"
-BY_REASON = "SELECT reason, sum(observations) FROM (SELECT reason, observations FROM quarantine WHERE admitted_at IS NULL UNION ALL SELECT reason, observations FROM quarantine_refused) t GROUP BY 1 ORDER BY 1"
+BY_REASON = (
+    "SELECT reason, sum(observations) FROM (SELECT reason, observations FROM quarantine WHERE admitted_at IS NULL "
+    "UNION ALL SELECT reason, observations FROM quarantine_refused) t GROUP BY 1 ORDER BY 1"
+)
 WORKERS = "SELECT worker, counters FROM ingest_worker"
 
 

@@ -24,7 +24,8 @@ def migrate(database: Database, profiles: Mapping[str, Profile]) -> list[str]:
         connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(database.schema)))
         connection.execute(sql.SQL("SET LOCAL search_path TO {}").format(sql.Identifier(database.schema)))
         connection.execute(
-            "CREATE TABLE IF NOT EXISTS schema_version (version int PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+            "CREATE TABLE IF NOT EXISTS schema_version (version int PRIMARY KEY, applied_at timestamptz NOT NULL "
+            "DEFAULT now())"
         )
         applied = {row[0] for row in connection.execute("SELECT version FROM schema_version")}
         for file in files():
@@ -42,7 +43,8 @@ def migrate(database: Database, profiles: Mapping[str, Profile]) -> list[str]:
                 connection.execute(statement.encode())
             if stored.get(kind) != definition:
                 connection.execute(
-                    "INSERT INTO profile (kind, definition) VALUES (%s, %s) ON CONFLICT (kind) DO UPDATE SET definition = profile.definition || excluded.definition",
+                    "INSERT INTO profile (kind, definition) VALUES (%s, %s) ON CONFLICT (kind) DO UPDATE SET "
+                    "definition = profile.definition || excluded.definition",
                     (kind, Jsonb(definition)),
                 )
                 done.append(f"kind {kind}")

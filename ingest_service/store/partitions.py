@@ -70,7 +70,10 @@ class Partitions:
             f"CREATE TABLE {name} (LIKE observation_{kind} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)".encode()
         )
         connection.execute(
-            f"ALTER TABLE observation_{kind} ATTACH PARTITION {name} FOR VALUES FROM ('{_at(start).isoformat()}') TO ('{_at(end).isoformat()}')".encode()
+            (
+                f"ALTER TABLE observation_{kind} ATTACH PARTITION {name} "
+                f"FOR VALUES FROM ('{_at(start).isoformat()}') TO ('{_at(end).isoformat()}')"
+            ).encode()
         )
         self._ranges[kind] = sorted([*self._ranges[kind], (start, end, name)])
 
@@ -91,7 +94,9 @@ def listed(connection: Connection, kind: str) -> list[Range]:
 
 
 def close(connection: Connection, kind: str, before_ms: int) -> list[str]:
-    """Give partitions that ended before `before_ms` their index on (device, time); their names. Writers are not held up."""
+    """Give partitions that ended before `before_ms` their index on (device, time); their names. Writers are not held
+    up.
+    """
     done = []
     for _, end, name in listed(connection, kind):
         if end <= before_ms and not _has_device_index(connection, name):

@@ -59,16 +59,21 @@ def check(manifest: Manifest, kinds: set[str]) -> None:
             raise ManifestError(f"devices: device = {device.device!r}: not {topics.DEVICE}")
         if device.kind not in kinds:
             raise ManifestError(
-                f"devices: {device.device}: kind = {device.kind!r}: no such profile; known are {', '.join(sorted(kinds))}"
+                f"devices: {device.device}: kind = {device.kind!r}: no such profile; known are "
+                f"{', '.join(sorted(kinds))}"
             )
 
 
 def register(connection: Connection, manifest: Manifest) -> dict[str, int]:
-    """Upsert everything in one transaction; how many of each. Raises psycopg.Error (an unknown municipality: ForeignKeyViolation)."""
+    """Upsert everything in one transaction; how many of each. Raises psycopg.Error (an unknown municipality:
+    ForeignKeyViolation).
+    """
     with connection.transaction(), connection.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO municipality (code, name_ko, name_en, latitude, longitude, time_zone) VALUES (%s, %s, %s, %s, %s, %s) "
-            "ON CONFLICT (code) DO UPDATE SET name_ko = excluded.name_ko, name_en = excluded.name_en, latitude = excluded.latitude, "
+            "INSERT INTO municipality (code, name_ko, name_en, latitude, longitude, time_zone) VALUES (%s, %s, %s, "
+            "%s, %s, %s) "
+            "ON CONFLICT (code) DO UPDATE SET name_ko = excluded.name_ko, name_en = excluded.name_en, latitude = "
+            "excluded.latitude, "
             "longitude = excluded.longitude, time_zone = excluded.time_zone",
             [
                 (m.code, m.name.get("ko", m.code), m.name.get("en", m.code), m.latitude, m.longitude, m.time_zone)
@@ -76,14 +81,19 @@ def register(connection: Connection, manifest: Manifest) -> dict[str, int]:
             ],
         )
         cursor.executemany(
-            "INSERT INTO agent (municipality, name, replay) VALUES (%s, %s, %s) ON CONFLICT (municipality, name) DO UPDATE SET replay = excluded.replay",
+            "INSERT INTO agent (municipality, name, replay) VALUES (%s, %s, %s) ON CONFLICT (municipality, name) DO "
+            "UPDATE SET replay = excluded.replay",
             [(agent.municipality, agent.agent, agent.replay) for agent in manifest.agents],
         )
         cursor.executemany(
-            "INSERT INTO device (municipality, name, kind, agent_id, label_ko, label_en, latitude, longitude, attributes) "
-            "VALUES (%s, %s, %s, (SELECT agent_id FROM agent WHERE municipality = %s AND name = %s), %s, %s, %s, %s, %s) "
-            "ON CONFLICT (municipality, name) DO UPDATE SET kind = excluded.kind, agent_id = excluded.agent_id, label_ko = excluded.label_ko, "
-            "label_en = excluded.label_en, latitude = excluded.latitude, longitude = excluded.longitude, attributes = excluded.attributes",
+            "INSERT INTO device (municipality, name, kind, agent_id, label_ko, label_en, latitude, longitude, "
+            "attributes) "
+            "VALUES (%s, %s, %s, (SELECT agent_id FROM agent WHERE municipality = %s AND name = %s), %s, %s, %s, %s, "
+            "%s) "
+            "ON CONFLICT (municipality, name) DO UPDATE SET kind = excluded.kind, agent_id = excluded.agent_id, "
+            "label_ko = excluded.label_ko, "
+            "label_en = excluded.label_en, latitude = excluded.latitude, longitude = excluded.longitude, attributes = "
+            "excluded.attributes",
             [
                 (
                     d.municipality,

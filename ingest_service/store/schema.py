@@ -1,4 +1,6 @@
-"""The tables of a kind, made from its profile: observations, newest, rollups. Same names with and without TimescaleDB."""
+"""The tables of a kind, made from its profile: observations, newest, rollups. Same names with and without TimescaleDB.
+The tables of a kind, made from its profile: observations, newest, rollups. Same names with and without TimescaleDB.
+"""
 
 from contracts.profiles import Profile, Property
 
@@ -21,13 +23,17 @@ def statements(profile: Profile) -> list[str]:
     aggregates = {name: type_ for item in profile.properties.values() for name, type_ in _aggregates(item)}
     means = {name: type_ for item in profile.numeric for name, type_ in _aggregates(item)}
     made = [
-        f"CREATE TABLE IF NOT EXISTS observation_{kind} (device_id int NOT NULL, observed_at timestamptz NOT NULL{columns}) PARTITION BY RANGE (observed_at)",
-        f"CREATE INDEX IF NOT EXISTS observation_{kind}_time ON observation_{kind} USING brin (observed_at) WITH (pages_per_range = 32)",
-        f"CREATE TABLE IF NOT EXISTS newest_{kind} (device_id int PRIMARY KEY, observed_at timestamptz NOT NULL{columns}, as_of timestamptz NOT NULL) WITH (fillfactor = 50)",
+        f"CREATE TABLE IF NOT EXISTS observation_{kind} (device_id int NOT NULL, observed_at timestamptz NOT "
+        f"NULL{columns}) PARTITION BY RANGE (observed_at)",
+        f"CREATE INDEX IF NOT EXISTS observation_{kind}_time ON observation_{kind} USING brin (observed_at) WITH "
+        "(pages_per_range = 32)",
+        f"CREATE TABLE IF NOT EXISTS newest_{kind} (device_id int PRIMARY KEY, observed_at timestamptz NOT "
+        f"NULL{columns}, as_of timestamptz NOT NULL) WITH (fillfactor = 50)",
     ]
     for tier in profile.rollups:
         made.append(
-            f"CREATE TABLE IF NOT EXISTS rollup_{tier}_{kind} (device_id int NOT NULL, bucket timestamptz NOT NULL, observations int NOT NULL"
+            f"CREATE TABLE IF NOT EXISTS rollup_{tier}_{kind} (device_id int NOT NULL, bucket timestamptz NOT NULL, "
+            "observations int NOT NULL"
             + "".join(f", {name} {type_}" for name, type_ in aggregates.items())
             + ", PRIMARY KEY (device_id, bucket))"
         )
@@ -35,18 +41,18 @@ def statements(profile: Profile) -> list[str]:
             f"CREATE INDEX IF NOT EXISTS rollup_{tier}_{kind}_bucket ON rollup_{tier}_{kind} USING brin (bucket)"
         )
     made.append(
-        f"CREATE TABLE IF NOT EXISTS rollup_municipality_hour_{kind} (municipality text NOT NULL, bucket timestamptz NOT NULL, devices int NOT NULL, observations bigint NOT NULL"
+        f"CREATE TABLE IF NOT EXISTS rollup_municipality_hour_{kind} (municipality text NOT NULL, bucket timestamptz "
+        "NOT NULL, devices int NOT NULL, observations bigint NOT NULL"
         + "".join(f", {name} {type_}" for name, type_ in means.items())
         + ", PRIMARY KEY (municipality, bucket))"
     )
     for name, item in profile.properties.items():  # a property that a newer profile brings
-        for table in (f"observation_{kind}", f"newest_{kind}"):
-            made.append(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {name} {column_type(item)}")
+        brought = [(table, name, column_type(item)) for table in (f"observation_{kind}", f"newest_{kind}")]
         for column, type_ in _aggregates(item):
-            for tier in profile.rollups:
-                made.append(f"ALTER TABLE rollup_{tier}_{kind} ADD COLUMN IF NOT EXISTS {column} {type_}")
+            brought += [(f"rollup_{tier}_{kind}", column, type_) for tier in profile.rollups]
             if item.numeric:
-                made.append(f"ALTER TABLE rollup_municipality_hour_{kind} ADD COLUMN IF NOT EXISTS {column} {type_}")
+                brought.append((f"rollup_municipality_hour_{kind}", column, type_))
+        made += [f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {column} {type_}" for table, column, type_ in brought]
     return made
 
 
@@ -61,7 +67,8 @@ def check_change(old: dict[str, object], new: Profile) -> None:
         values = list(before.get("values") or [])
         if list(item.values)[: len(values)] != values:
             raise SchemaError(
-                f"{new.kind}.toml: properties.{name}.values = {list(item.values)!r}: stored rows need {values!r} first; append only"
+                f"{new.kind}.toml: properties.{name}.values = {list(item.values)!r}: stored rows need {values!r} "
+                "first; append only"
             )
 
 
@@ -102,7 +109,9 @@ def municipality_rollup_sql(profile: Profile) -> str:
     more_listed = "".join(f", {column}" for column in listed)
     more_chosen = "".join(f", {column}" for column in chosen)
     return (
-        f"INSERT INTO rollup_municipality_hour_{profile.kind} (municipality, bucket, devices, observations{more_listed}) "
+        f"INSERT INTO rollup_municipality_hour_{profile.kind} (municipality, bucket, devices, "
+        f"observations{more_listed}) "
         f"SELECT d.municipality, date_trunc('hour', o.observed_at), count(DISTINCT o.device_id), count(*){more_chosen} "
-        f"FROM observation_{profile.kind} o JOIN device d USING (device_id) WHERE o.observed_at >= %(from)s AND o.observed_at < %(to)s GROUP BY 1, 2"
+        f"FROM observation_{profile.kind} o JOIN device d USING (device_id) WHERE o.observed_at >= %(from)s AND "
+        "o.observed_at < %(to)s GROUP BY 1, 2"
     )

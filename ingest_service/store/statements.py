@@ -1,4 +1,6 @@
-"""The statements of `sql/`, one typed function each. Parameters, units and expected indexes stand at the head of each file."""
+"""The statements of `sql/`, one typed function each. Parameters, units and expected indexes stand at the head of each
+file.
+"""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -18,7 +20,8 @@ SQL = Path(__file__).parent / "sql"
 MAX_BODY_KEPT = 64 * 1024  # of a message that cannot be read; enough to see what it is
 
 ALARM_FIELDS = (
-    "alarm_id", "municipality", "device_id", "agent_id", "condition", "detector", "property", "severity", "state", "opened_at", "last_finding_at", "cleared_at",
+    "alarm_id", "municipality", "device_id", "agent_id", "condition", "detector", "property", "severity",
+    "state", "opened_at", "last_finding_at", "cleared_at",
 )  # fmt: skip
 
 
@@ -156,14 +159,17 @@ def newest_put(
     observed_ms: Array,
     columns: Mapping[str, list[Any]],
 ) -> None:
-    """Write newest rows of a kind; an older observation never replaces a newer one. Expects the primary key of newest_<kind>."""
+    """Write newest rows of a kind; an older observation never replaces a newer one. Expects the primary key of
+    newest_<kind>.
+    """
     names = list(types)
     listed = "".join(f", {name}" for name in names)
     arrays = "".join(f", %({name})s::{types[name]}[]" for name in names)
     updates = "".join(f", {name} = excluded.{name}" for name in names)
     connection.execute(
         f"INSERT INTO newest_{kind} (device_id, observed_at{listed}, as_of) "
-        f"SELECT device_id, to_timestamp(at_ms / 1000.0){listed}, now() FROM unnest(%(device_id)s::int[], %(at_ms)s::bigint[]{arrays}) AS k (device_id, at_ms{listed}) "
+        f"SELECT device_id, to_timestamp(at_ms / 1000.0){listed}, now() FROM unnest(%(device_id)s::int[], "
+        f"%(at_ms)s::bigint[]{arrays}) AS k (device_id, at_ms{listed}) "
         f"ON CONFLICT (device_id) DO UPDATE SET observed_at = excluded.observed_at, as_of = excluded.as_of{updates} "
         f"WHERE newest_{kind}.observed_at <= excluded.observed_at".encode(),
         {"device_id": device_id.tolist(), "at_ms": observed_ms.tolist(), **columns},

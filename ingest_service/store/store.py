@@ -87,7 +87,9 @@ class Store:
         return self._connection
 
     def reconnect(self) -> None:
-        """Make sure of a working connection after a failure; raises psycopg.OperationalError, ShardTaken, SchemaMissing."""
+        """Make sure of a working connection after a failure; raises psycopg.OperationalError, ShardTaken,
+        SchemaMissing.
+        """
         try:
             self.connection.execute("SELECT 1")
         except psycopg.OperationalError:
@@ -103,7 +105,8 @@ class Store:
             )
             if version is None or version[0] != newest_version():
                 raise SchemaMissing(
-                    f"schema {self.database.schema!r} is at version {version[0] if version else 'none'}, this program needs {newest_version()}: run `dure migrate`"
+                    f"schema {self.database.schema!r} is at version {version[0] if version else 'none'}, this program "
+                    f"needs {newest_version()}: run `dure migrate`"
                 )
             for shard in self.shards:
                 taken = connection.execute(
@@ -119,7 +122,9 @@ class Store:
         return connection
 
     def _check_profiles(self, connection: Connection) -> None:
-        """Raise SchemaMissing when the tables were not made from these profiles: codes of enums would mean other words."""
+        """Raise SchemaMissing when the tables were not made from these profiles: codes of enums would mean other words.
+        Raise SchemaMissing when the tables were not made from these profiles: codes of enums would mean other words.
+        """
         stored = {
             str(kind): definition for kind, definition in connection.execute("SELECT kind, definition FROM profile")
         }
@@ -310,7 +315,9 @@ class Store:
             statements.quarantine_refuse(connection, agent, reason, observations)
 
     def _became_committed(self, transaction: int, lost: psycopg.Error) -> bool:
-        """What became of a transaction whose COMMIT was not answered; raises OutcomeUnknown when nobody can tell now."""
+        """What became of a transaction whose COMMIT was not answered; raises OutcomeUnknown when nobody can tell now.
+        What became of a transaction whose COMMIT was not answered; raises OutcomeUnknown when nobody can tell now.
+        """
         try:
             while True:
                 found = self.connection.execute("SELECT pg_xact_status(%s::text::xid8)", (str(transaction),)).fetchone()

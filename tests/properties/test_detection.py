@@ -1,5 +1,7 @@
 """Detection is the same however it is compiled, cut into flushes, taken back, saved, restored or replayed."""
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -55,8 +57,11 @@ class Worker:
                 found.property,
                 found.begins,
                 found.at_ms,
+                found.value,
+                found.low,
+                found.high,
+                found.expected,
             )
-            + (found.value, found.low, found.high, found.expected)
             for found in findings
         ]
 
@@ -137,7 +142,7 @@ def test_findings_do_not_depend_on_how_the_stream_is_cut_into_flushes(rows, cuts
     expected, _ = whole.examine(rows)
     found = []
     edges = [0, *sorted(min(edge, len(rows)) for edge in cuts), len(rows)]
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         found += cut.examine(rows[low:high])[0]
     assert sorted(found, key=repr) == sorted(expected, key=repr)
     assert cut.save() == whole.save()

@@ -1,4 +1,5 @@
-"""A town with a broker, a schema and the real `dure ingest`, and an agent that keeps what it sent until it is committed.
+"""A town with a broker, a schema and the real `dure ingest`, and an agent that keeps what it sent until it is
+committed.
 
 The agent is the test's own: paho and the contracts only. It knows what it generated; the database knows what it took.
 """

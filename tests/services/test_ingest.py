@@ -72,7 +72,8 @@ def test_the_checker_of_exactly_once_turns_red(database, broker, tmp_path):
     one = "(SELECT ctid FROM observation_streetlight LIMIT 1)"
     for harm in (
         f"DELETE FROM observation_streetlight WHERE ctid IN {one} AND device_id = 1",
-        f"INSERT INTO observation_streetlight SELECT * FROM observation_streetlight WHERE ctid IN {one} AND device_id = 1",
+        f"INSERT INTO observation_streetlight SELECT * FROM observation_streetlight WHERE ctid IN {one} AND device_id "
+        "= 1",
         f"UPDATE observation_streetlight SET voltage = 1 WHERE ctid IN {one} AND device_id = 1",
     ):
         with database.connect() as connection:
@@ -181,7 +182,9 @@ def test_nothing_is_lost_or_doubled_when_postgres_is_killed_in_the_middle_of_a_l
 
 
 def test_a_commit_whose_answer_was_lost_leaves_detectors_and_rows_where_the_database_is(database, broker, tmp_path):
-    """The backend is terminated again and again, also between COMMIT and its answer; the alarms must come out the same."""
+    """The backend is terminated again and again, also between COMMIT and its answer; the alarms must come out the same.
+    The backend is terminated again and again, also between COMMIT and its answer; the alarms must come out the same.
+    """
     settle(database)
     with running_ingest(database, broker, tmp_path, flush_batches=2) as ingest, agent(broker) as sender:
         generated = seal_load(sender, faulty_street())
@@ -189,7 +192,8 @@ def test_a_commit_whose_answer_was_lost_leaves_detectors_and_rows_where_the_data
         with database.connect(autocommit=True) as connection:
             while sending.is_alive():
                 connection.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'dure ingest ingest-0'"
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'dure ingest "
+                    "ingest-0'"
                 )
                 sending.join(0.4)
         sending.finish()
@@ -281,7 +285,8 @@ def recomputed(database):
     """The same figures in Python, from every row of the hours that are closed."""
     groups: dict = {}
     rows = database.rows(
-        "SELECT device_id, date_bin('1 hour', observed_at, '2000-01-01Z'), voltage::float8 FROM observation_streetlight "
+        "SELECT device_id, date_bin('1 hour', observed_at, '2000-01-01Z'), voltage::float8 FROM "
+        "observation_streetlight "
         "WHERE observed_at < to_timestamp(%s / 1000.0)",
         START_MS + 3 * 3_600_000,
     )
@@ -306,7 +311,8 @@ def test_a_batch_that_the_database_refuses_is_isolated_and_kept_with_its_words(d
     settle(database)
     with database.connect() as connection:
         connection.execute(
-            "ALTER TABLE observation_streetlight ADD CONSTRAINT no_round_hundreds CHECK (voltage <> 200 OR voltage IS NULL)"
+            "ALTER TABLE observation_streetlight ADD CONSTRAINT no_round_hundreds CHECK (voltage <> 200 OR voltage IS "
+            "NULL)"
         )
     with (
         running_ingest(database, broker, tmp_path) as ingest,

@@ -1,4 +1,6 @@
-"""Bad input is data: each kind of it is refused or quarantined with its reason, and the good load beside it is complete."""
+"""Bad input is data: each kind of it is refused or quarantined with its reason, and the good load beside it is
+complete.
+"""
 
 import time
 
@@ -93,7 +95,8 @@ def test_a_bad_observation_is_quarantined_with_its_reason(town, broker, good_loa
         sender.seal(body)
         sender.deliver()
         ((found, detail, observations, town_code, name),) = town.rows(
-            "SELECT reason, detail, observations, q.municipality, a.name FROM quarantine q JOIN agent a USING (agent_id) "
+            "SELECT reason, detail, observations, q.municipality, a.name FROM quarantine q JOIN agent a USING "
+            "(agent_id) "
             "WHERE epoch = %s",
             sender.epoch,
         )
@@ -184,7 +187,8 @@ def test_another_agents_topic_carries_nothing_of_mine(town, broker, good_load):
 def ask(database, where, by="engineer"):
     """What the API does when an engineer asks for an admission."""
     database.rows(
-        f"UPDATE quarantine SET admit_requested_at = now(), admit_requested_by = %s WHERE {where} AND admitted_at IS NULL",
+        f"UPDATE quarantine SET admit_requested_at = now(), admit_requested_by = %s WHERE {where} AND admitted_at IS "
+        "NULL",
         by,
     )
 
@@ -237,7 +241,8 @@ def test_what_the_database_refuses_to_admit_stays_and_blames_nobody_else(town, b
         sender.deliver()
         found = wait_for_rows(
             town,
-            "SELECT reason, detail, admit_requested_at FROM quarantine WHERE device = 'poison-1' AND admitted_at IS NULL "
+            "SELECT reason, detail, admit_requested_at FROM quarantine WHERE device = 'poison-1' AND admitted_at IS "
+            "NULL "
             "AND reason = 'refused_by_database'",
         )
         assert '"odd"' in found[0][1]

@@ -1,10 +1,13 @@
-"""The tables: migrated twice and by two at once, changed with the profiles, partitioned at any width, registered again."""
+"""The tables: migrated twice and by two at once, changed with the profiles, partitioned at any width, registered again.
+The tables: migrated twice and by two at once, changed with the profiles, partitioned at any width, registered again.
+"""
 
 import json
 import os
 import subprocess
 import sys
 import threading
+from itertools import pairwise
 
 import pytest
 
@@ -165,7 +168,7 @@ def test_partitions_of_odd_and_changed_widths_never_overlap_and_cover_every_hour
         found = made(connection, [0, 25, 26, 27, 30], 5)
         found = made(connection, [40, -3], 168)
         found = made(connection, range(-30, 60), 1)
-        assert all(first[1] <= second[0] for first, second in zip(found, found[1:], strict=False))
+        assert all(first[1] <= second[0] for first, second in pairwise(found))
         for hour in range(-30, 60):
             assert sum(low <= hour < high for low, high in found) == 1, hour
 
@@ -275,7 +278,8 @@ def test_a_registration_is_seen_whole(database):
         if not between:
             between.append(
                 database.rows(
-                    "WITH town AS (INSERT INTO municipality (code, name_ko, name_en) VALUES ('41570', '', '') RETURNING code) "
+                    "WITH town AS (INSERT INTO municipality (code, name_ko, name_en) VALUES ('41570', '', '') "
+                    "RETURNING code) "
                     "INSERT INTO agent (municipality, name) SELECT code, 'pole-01' FROM town RETURNING 1"
                 )
             )

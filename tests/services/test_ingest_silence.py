@@ -1,4 +1,6 @@
-"""A silent agent is one alarm, cleared when it speaks again; its devices stay out of it. The pipeline runs in this process."""
+"""A silent agent is one alarm, cleared when it speaks again; its devices stay out of it. The pipeline runs in this
+process.
+"""
 
 import threading
 import time

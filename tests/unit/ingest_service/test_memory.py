@@ -9,7 +9,7 @@ from ingest_service.counters import LATENCY_BOUNDS_MS, Counters, Latency
 from ingest_service.newest import Newest
 from ingest_service.registry import UNKNOWN
 from ingest_service.settings import parse_shards
-from tests.city_of_tests import KINDS, NOW_MS, registry
+from tests.city_of_tests import KINDS, registry
 
 
 def block(slots, times, voltages):

@@ -1,4 +1,6 @@
-"""Configuration: the annotated sample shows every setting with its default, and what is wrong is named before any socket opens."""
+"""Configuration: the annotated sample shows every setting with its default, and what is wrong is named before any
+socket opens.
+"""
 
 import os
 import re
