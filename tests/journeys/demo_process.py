@@ -122,7 +122,8 @@ class DemoProcess:
             cwd=self.state,
             env=self.environment,
         )
-        return int(json.loads(told.stdout)["backlog"])
+        found = json.loads(told.stdout)
+        return int(found["pending"] + sum(epoch["observations_waiting"] for epoch in found["epochs"]))
 
     def get(self, path: str) -> Any:
         """One answer of the API, asked as admin."""

@@ -20,7 +20,7 @@ Make = Callable[..., DemoProcess]
 def test_a_process_that_is_killed_in_the_middle_of_a_load_is_started_again_and_nothing_is_lost_or_doubled(
     demo: Make, parts: str
 ) -> None:
-    running = demo("--for", "13s")
+    running = demo("--for", "11s")
     running.start()
     running.wait_ready()
     running.wait_committed(LOAD)
