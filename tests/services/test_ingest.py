@@ -2,7 +2,6 @@
 
 import signal
 
-import psycopg
 import pytest
 
 from contracts import topics
@@ -21,7 +20,6 @@ from tests.services.ingest_fixture import (
     running_ingest,
     seal_load,
     settle,
-    stored,
     wait_for_rows,
 )
 from tests.waiting import wait_for
@@ -34,10 +32,10 @@ ALARMS = (
 )
 
 
-def test_batches_are_committed_once_answered_and_published(database, broker, tmp_path):
+def test_batches_are_committed_once_answered_published_and_saved_at_the_stop(database, broker, tmp_path):
     settle(database)
     with (
-        running_ingest(database, broker, tmp_path),
+        running_ingest(database, broker, tmp_path) as ingest,
         connect(broker.credentials("api")) as screen,
         agent(broker) as sender,
     ):
@@ -61,6 +59,16 @@ def test_batches_are_committed_once_answered_and_published(database, broker, tmp
             database, "SELECT max(observed_at), count(*) FROM newest_streetlight HAVING count(*) = 20"
         )
         assert newest[0][0].timestamp() * 1000 == max(at for _, at, _ in generated)
+
+        for shard in (0, 63):  # no second worker can have them
+            locked = "SELECT pg_try_advisory_lock(%s, %s # hashtext(current_schema()))"
+            assert database.rows(locked, 0x44555247, shard) == [(False,)]
+
+        ingest.process.send_signal(signal.SIGTERM)
+        assert ingest.process.wait(20) == 0
+        assert database.rows("SELECT count(*) FROM detector_journal") == [(0,)]
+        assert database.rows("SELECT count(*) FROM detector_state WHERE length(body) > 500") == [(1,)]
+        assert database.rows("SELECT counters ? 'latency_p99_ms' FROM ingest_worker") == [(True,)]
 
 
 def test_the_checker_of_exactly_once_turns_red(database, broker, tmp_path):
@@ -336,27 +344,3 @@ def test_a_batch_that_the_database_refuses_is_isolated_and_kept_with_its_words(d
         assert body > 50
         assert account(database, sender.epoch)["quarantined"] == 2
         assert "batch.refused_by_database" in ingest.log.read_text()
-
-
-def test_a_stopped_ingest_has_saved_what_it_knew(database, broker, tmp_path):
-    settle(database)
-    with running_ingest(database, broker, tmp_path) as ingest, agent(broker) as sender:
-        seal_load(sender, load(20))
-        sender.deliver()
-        ingest.process.send_signal(signal.SIGTERM)
-        assert ingest.process.wait(20) == 0
-        assert database.rows("SELECT count(*) FROM detector_journal") == [(0,)]
-        assert database.rows("SELECT count(*) FROM detector_state WHERE length(body) > 500") == [(1,)]
-        assert database.rows("SELECT counters ? 'latency_p99_ms' FROM ingest_worker") == [(True,)]
-        assert len(stored(database)) == 400
-
-
-def test_two_workers_never_serve_one_shard(database, broker, tmp_path):
-    settle(database)
-    with running_ingest(database, broker, tmp_path), psycopg.connect(database.url) as connection:
-        connection.execute(f"SET search_path TO {database.schema}".encode())
-        for shard in (0, 63):
-            taken = connection.execute(
-                "SELECT pg_try_advisory_lock(%s, %s # hashtext(current_schema()))", (0x44555247, shard)
-            ).fetchone()
-            assert taken == (False,)
