@@ -1,12 +1,15 @@
 """The live line: one line that is rewritten on a terminal, and a line every ten seconds elsewhere."""
 
+import shutil
 import sys
 from datetime import datetime
 from typing import TextIO
+from zoneinfo import ZoneInfo
 
 from deploy.demo.watch import Watch
 
 TERMINAL_PERIOD_S, LOG_PERIOD_S = 1.0, 10.0
+CLEAR = "\x1b[K"  # ECMA-48: erase to the end of the line
 
 
 class Line:
@@ -15,7 +18,7 @@ class Line:
     def __init__(self, out: TextIO = sys.stdout) -> None:
         self._out = out
         self._terminal = out.isatty()
-        self._shown = 0
+        self._shown = False
         self._next_s = 0.0
 
     @property
@@ -31,8 +34,9 @@ class Line:
 
     def show(self, text: str) -> None:
         if self._terminal:
-            self._out.write("\r" + text.ljust(self._shown) + "\r" + text)
-            self._shown = len(text)
+            width = shutil.get_terminal_size().columns
+            self._out.write("\r" + CLEAR + text[: width - 1])  # a line that wraps could not be rewritten
+            self._shown = True
         else:
             self._out.write(text + "\n")
         self._out.flush()
@@ -42,7 +46,7 @@ class Line:
         if self._terminal and self._shown:
             self._out.write("\n")
             self._out.flush()
-            self._shown = 0
+            self._shown = False
 
 
 def describe(watch: Watch) -> str:
@@ -60,7 +64,8 @@ def describe(watch: Watch) -> str:
         f"waiting {watch.backlog:,}",
     ]
     if clock_ms is not None:
-        parts.append(f"city time {datetime.fromtimestamp(clock_ms / 1000).astimezone():%d %b %H:%M}")
+        there = datetime.fromtimestamp(clock_ms / 1000, ZoneInfo(watch.time_zone))
+        parts.append(f"city time {there:%d %b %H:%M}")
     if not watch.fresh:
         parts.append("(no news from the API)")
     return " · ".join(parts)

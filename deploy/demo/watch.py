@@ -60,7 +60,8 @@ class Api:
 class Watch:
     """The newest status that could be had."""
 
-    def __init__(self, api: Api, sim_state: Path) -> None:
+    def __init__(self, api: Api, sim_state: Path, time_zone: str) -> None:
+        self.time_zone = time_zone
         self.status: Json = {}
         self.backlog = 0
         self.fresh = False

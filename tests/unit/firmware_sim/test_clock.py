@@ -5,6 +5,7 @@ import math
 import pytest
 
 from firmware_sim.clock import Clock, group_ms_for, instant, span_ms, speed_of
+from firmware_sim.run import Run, go_on
 
 NOW = 1_800_000_000_000
 DAY = 86_400_000
@@ -51,3 +52,15 @@ def test_times_spans_and_speeds_are_read_or_refused_with_their_text():
     ):
         with pytest.raises(ValueError, match=f"'{text}'"):
             read(text)
+
+
+def test_a_run_that_was_stopped_goes_on_where_its_clock_stood():
+    run = Run(
+        seed=1, start_ms=NOW - DAY, speed=60.0, then_realtime=True, limit_ms=None, first_wall_ms=NOW, group_ms=1000,
+        fleet_sha256="", frozen_at_ms=NOW - DAY + 3_601_000,
+    )  # fmt: skip
+    week_later = NOW + 7 * DAY
+    go_on(run, week_later)
+    assert run.frozen_at_ms is None
+    assert run.now_ms(week_later) == NOW - DAY + 3_601_000
+    assert run.now_ms(week_later + 1000) == NOW - DAY + 3_661_000
