@@ -56,7 +56,14 @@ async def test_every_path_is_the_dashboards_but_not_missing_files_nor_the_api(fo
 
 async def test_nothing_outside_the_folder_is_given_out(folder: Path) -> None:
     async with client(folder) as browser:
-        for path in ("/../secret.txt", "/%2e%2e/secret.txt", "/assets/..%2f..%2f..%2fsecret.txt", "/link.txt", "/.env", "/%00"):
+        for path in (
+            "/../secret.txt",
+            "/%2e%2e/secret.txt",
+            "/assets/..%2f..%2f..%2fsecret.txt",
+            "/link.txt",
+            "/.env",
+            "/%00",
+        ):
             assert "treasure" not in (await browser.get(path)).text, path
             assert "hidden" not in (await browser.get(path)).text, path
 
