@@ -12,6 +12,7 @@ from ingest_service.settings import Database as DatabaseSettings
 from ingest_service.settings import Settings, parse_shards
 from ingest_service.store.store import Store
 from tests.services.ingest_fixture import START_MS, agent, broker, lights, load, seal_load, settle, wait_for_rows
+from tests.waiting import wait_for
 
 __all__ = ["broker"]
 
@@ -58,6 +59,9 @@ def test_a_silent_agent_is_one_alarm_until_it_speaks(database, broker):
             assert database.rows(SILENT) == [("open", "pole-01")]
             sender.heartbeat(START_MS)
             wait_for_rows(database, f"SELECT 1 FROM ({SILENT}) t WHERE state = 'cleared'")
+            # Silent again is an alarm again.
+            wait_for(lambda: (other.heartbeat(START_MS), len(database.rows(SILENT)) == 2)[1], pause_s=0.3)
+            assert database.rows(SILENT) == [("cleared", "pole-01"), ("open", "pole-01")]
             assert database.rows("SELECT count(*) FROM alarm WHERE device_id IS NOT NULL") == [(0,)]
     finally:
         stopping.set()
