@@ -186,7 +186,6 @@ def test_a_restart_continues_exactly_where_the_last_process_was_killed(flushes, 
             expected.append(found)
     fresh = Worker(reverse=True)
     fresh.restore(saves, entries)
-    assert expected == [] or expected[-1]
     for rows, found in zip(flushes[killed_after:], expected, strict=False):
         assert sorted(fresh.examine(rows, clocks_after(rows) or SILENCE)[0], key=repr) == sorted(found, key=repr)
 
