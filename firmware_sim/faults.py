@@ -1,7 +1,8 @@
 """Faults of devices, with their ground truth: what is wrong, where, from when to when, how badly.
 
 A schedule is a pure function of (seed, fleet, profiles, start): an opening set, one each of the faults that the
-shipped detectors name, then a handful in every 24 hours. Labels are written from the same `Fault`s that alter the
+shipped detectors name, then a handful in every 24 hours; and the lasting ones (`LASTING`), of which a few are at work
+at any time. Labels are written from the same `Fault`s that alter the
 stream. How a fault alters the values is `apply`; which reports a silence swallows is `silenced`. Detectors are not
 consulted, only their limits in the profile.
 """
@@ -21,6 +22,28 @@ SHAPES: tuple[Shape, ...] = ("spike", "stuck", "out_of_range", "silent", "offset
 OPENING: tuple[Shape, ...] = ("stuck", "out_of_range", "silent", "spike")
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
 FAULTS_A_DAY = 12
+
+
+class Lasting(msgspec.Struct, frozen=True):
+    """A fault that lasts for hours, in one property of one kind; again and again, in the towns in turn."""
+
+    kind: str
+    property: str | None
+    fault: Shape
+    first_minute: float  # of the first of them, after the start
+    hours: tuple[float, float]
+    severity: tuple[float, float] = (0.0, 0.0)  # of out_of_range; below zero: under the lower limit
+
+
+LASTING_EVERY_MS = 8 * 60 * MINUTE_MS
+LASTING = (
+    Lasting("streetlight", "voltage", "out_of_range", 6, (5, 8), (-0.6, -0.2)),  # a loose neutral: undervoltage
+    Lasting("streetlight", "voltage", "stuck", 3, (5, 8)),  # a meter that hangs
+    Lasting("waste_container", None, "silent", 2, (7, 11)),  # an empty battery
+    Lasting("off_street_parking", "available_spot_number", "out_of_range", 14, (5, 8), (-0.002, -0.0005)),  # below zero
+    Lasting("waste_container", "temperature", "out_of_range", 10, (3, 5), (0.1, 0.9)),  # it burns
+    Lasting("streetlight", None, "silent", 18, (5, 8)),  # a cut line
+)
 # Standard deviation of what a healthy device's value does in a few minutes, where the physics makes it; elsewhere
 # 1 % of the normal range stands for it.
 RESIDUAL = {
@@ -34,7 +57,7 @@ RESIDUAL = {
 
 class Fault(msgspec.Struct, frozen=True):
     """One label. severity: sd of the healthy residual (spike, offset, drift at its end, noise), report periods
-    (stuck, silent), share of the range beyond its limit (out_of_range).
+    (stuck, silent), share of the range beyond its limit (out_of_range; below zero: under the lower limit).
     """
 
     municipality: str
@@ -78,7 +101,44 @@ def schedule(
             fault = _fault(shape, seen[int(random.integers(len(seen)))], profiles, onset, start_ms, random)
             used.add((fault.municipality, fault.device))
             found.append(fault)
+        for fault in _lasting(devices, profiles, start_ms, day, used, random):
+            used.add((fault.municipality, fault.device))
+            found.append(fault)
     return sorted(found, key=lambda fault: (fault.onset_at, fault.municipality, fault.device))
+
+
+def _lasting(
+    devices: list[dict[str, Any]],
+    profiles: dict[str, Profile],
+    start_ms: int,
+    day: int,
+    used: set[tuple[str, str]],
+    random: np.random.Generator,
+) -> list[Fault]:
+    """The lasting faults that begin in one 24 hours, on devices that are not used."""
+    towns = sorted({row["municipality"] for row in devices})
+    found: list[Fault] = []
+    for number, lasting in enumerate(LASTING):
+        profile = profiles.get(lasting.kind)
+        if profile is None or (lasting.property is not None and lasting.property not in profile.properties):
+            continue
+        able = [(row["municipality"], row["device"]) for row in devices if row["kind"] == lasting.kind]
+        for turn in range(DAY_MS // LASTING_EVERY_MS):
+            first = day == 0 and turn == 0
+            onset = start_ms + day * DAY_MS + turn * LASTING_EVERY_MS + int(lasting.first_minute * MINUTE_MS)
+            onset += 0 if first else int(random.uniform(0, 0.2) * LASTING_EVERY_MS)
+            taken = used | {(fault.municipality, fault.device) for fault in found}
+            town = towns[(number + turn + day) % len(towns)]
+            free = [place for place in able if place not in taken]
+            places = [place for place in free if place[0] == town] or free
+            if not places:
+                continue
+            municipality, device = places[int(random.integers(len(places)))]
+            periods = max(1, round(random.uniform(*lasting.hours) * 3600 / profile.report_period_s))
+            end = onset + periods * profile.report_period_s * 1000
+            severity = round(float(random.uniform(*lasting.severity)), 5) if lasting.severity != (0, 0) else periods
+            found.append(Fault(municipality, device, lasting.property, lasting.fault, onset, end, severity))
+    return found
 
 
 Place = tuple[str, str, str, str | None, bool]  # municipality, device, kind, property, quick: seen within minutes
@@ -192,9 +252,11 @@ def apply(fault: Fault, item: Property, truth: F8, at_ms: I8, at_onset: Callable
             return truth + size * normal(key, 0, at_ms)
         case "out_of_range":
             limits = item.detectors.out_of_range
-            beyond = fault.severity * (high - low)
-            above = limits is not None and limits.high is not None
-            return np.full(len(truth), high + beyond if above else low - beyond) + 0.2 * (truth - at_onset())
+            beyond = abs(fault.severity) * (high - low)
+            above = fault.severity >= 0 and limits is not None and limits.high is not None
+            wandering = 0.2 * (truth - at_onset())
+            said: F8 = high + np.maximum(beyond + wandering, 0.2 * beyond)
+            return said if above else low - np.maximum(beyond - wandering, 0.2 * beyond)
     raise ValueError(f"cannot apply fault {fault.fault!r}: it has no values")
 
 

@@ -6,6 +6,7 @@ arguments and the seed.
 
 import json
 import math
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,18 @@ import numpy as np
 
 from contracts import topics
 from contracts.profiles import Profile
-from firmware_sim import streets
+from firmware_sim import sites
 from firmware_sim.geography import TOWNS, District, Town
 from firmware_sim.randomness import key_of
-from firmware_sim.streets import Site
+from firmware_sim.sites import Site
+from firmware_sim.streets import Mesh
 
 MIX = {"streetlight": 0.60, "waste_container": 0.15, "parking_spot": 0.24, "off_street_parking": 0.01}
 PREFIX = {"streetlight": "sl", "waste_container": "wc", "parking_spot": "ps", "off_street_parking": "pg"}
 RATINGS_W = (50, 75, 100, 120)
 LAMPS_A_CIRCUIT = 24
+LAMPS_A_DISTRICT = 4000  # beyond, a town is laid out in several districts
+Row = dict[str, Any]
 Fleet = dict[str, list[dict[str, Any]]]
 
 
@@ -61,61 +65,78 @@ def make(devices: int, agents: int, seed: int, municipalities: list[str] | None 
                 "time_zone": town.time_zone,
             }
         )
-        rows = _town(town, counts, seed, serial)
-        boxes = max(1, min(boxes, len(rows)))
-        names = []
-        for _ in range(boxes):
+        for quarter in _town(town, counts, seed, serial, max(1, min(boxes, sum(counts.values())))):
             agent_number += 1
-            names.append(f"pole-{agent_number:02d}")
-            fleet["agents"].append({"municipality": town.code, "agent": names[-1], "replay": False})
-        for i, row in enumerate(rows):
-            row["agent"] = names[i * boxes // len(rows)]
-        fleet["devices"] += rows
+            name = f"pole-{agent_number:02d}"
+            fleet["agents"].append({"municipality": town.code, "agent": name, "replay": False})
+            fleet["devices"] += [row | {"agent": name} for row in quarter]
     return fleet
 
 
-def _town(town: Town, counts: dict[str, int], seed: int, serial: dict[str, int]) -> list[dict[str, Any]]:
-    """Devices of a town, neighbours next to each other."""
-    per_district = {
-        kind: _shares(count, [district.share for district in town.districts]) for kind, count in counts.items()
-    }
-    found: list[dict[str, Any]] = []
-    for number, district in enumerate(town.districts):
+def _town(town: Town, counts: dict[str, int], seed: int, serial: dict[str, int], boxes: int) -> list[list[Row]]:
+    """Devices of a town, one list for each agent: its quarter."""
+    lamps = counts["streetlight"]
+    districts = town.districts[: max(1, math.ceil(lamps / LAMPS_A_DISTRICT))]
+    per_district = {kind: _shares(count, [1.0] * len(districts)) for kind, count in counts.items()}
+    units: list[list[Row]] = []  # devices that go together
+    for number, district in enumerate(districts):
         random = np.random.Generator(np.random.PCG64(key_of(seed, town.code, district.en)))
         wanted = {kind: per_district[kind][number] for kind in counts}
-        lines = streets.lay(town, district, max(wanted["streetlight"], 14))
-        placed: list[tuple[str, Site]] = [
-            ("streetlight", site) for site in streets.lamps(lines, wanted["streetlight"], random)
+        mesh = Mesh(town, district, max(wanted["streetlight"], wanted["waste_container"], wanted["parking_spot"], 14))
+        placed: list[tuple[str, Site, str]] = []
+        for street, along in groupby(sites.lamps(mesh, wanted["streetlight"], random), key=lambda site: site.street):
+            for i, site in enumerate(along):
+                placed.append(("streetlight", site, f"{street} {i // LAMPS_A_CIRCUIT + 1}"))
+        placed += [("waste_container", site, "") for site in sites.bins(mesh, wanted["waste_container"])]
+        placed += [("parking_spot", site, "") for site in sites.bays(mesh, district, wanted["parking_spot"])]
+        placed += [
+            ("off_street_parking", site, "") for site in sites.garages(mesh, district, wanted["off_street_parking"])
         ]
-        placed += [("waste_container", site) for site in streets.bins(lines, wanted["waste_container"])]
-        placed += [("parking_spot", site) for site in streets.bays(district, lines, wanted["parking_spot"])]
-        placed += [("off_street_parking", site) for site in streets.garages(district, wanted["off_street_parking"])]
-        rows = []
-        for i, (kind, site) in enumerate(placed):
+        circuits: dict[str, int] = {}
+        for kind, site, circuit in placed:
             serial[kind] += 1
-            rows.append(
-                (
-                    site.at[0],
-                    _device(
-                        town,
-                        district,
-                        kind,
-                        site,
-                        serial[kind],
-                        f"c-{town.code[:3]}{number}{i // LAMPS_A_CIRCUIT:02d}",
-                        random,
-                    ),
-                )
-            )
-        rows.sort(key=lambda row: row[0])
-        found += [row for _, row in rows]
-    return found
+            name = f"c-{town.code[:3]}{number}{circuits.setdefault(circuit, len(circuits)):02d}" if circuit else ""
+            row = _device(town, district, kind, site, mesh.to_degrees(site.at), serial[kind], name, random)
+            if not (circuit and units and units[-1][0]["attributes"].get("circuit") == name):
+                units.append([])
+            units[-1].append(row)
+    if len(units) < 2 * boxes:
+        units = [[one] for unit in units for one in unit]
+    return [[row for unit in quarter for row in unit] for quarter in _quarters(units, boxes)]
+
+
+def _quarters(units: list[list[Row]], count: int) -> list[list[list[Row]]]:
+    """The units in so many compact groups of about as many devices each: halved across the longer side, again and
+    again.
+    """
+    if count == 1:
+        return [units]
+
+    def span(axis: str) -> float:
+        return float(max(unit[0][axis] for unit in units) - min(unit[0][axis] for unit in units))
+
+    flat = math.cos(math.radians(units[0][0]["latitude"]))
+    axis = "latitude" if span("latitude") > span("longitude") * flat else "longitude"
+    units = sorted(units, key=lambda unit: (sum(row[axis] for row in unit) / len(unit), unit[0]["device"]))
+    first = count // 2
+    total, passed, cut = sum(len(unit) for unit in units), 0, 0
+    while passed < total * first / count:
+        passed += len(units[cut])
+        cut += 1
+    cut = min(max(cut, first), len(units) - (count - first))
+    return _quarters(units[:cut], first) + _quarters(units[cut:], count - first)
 
 
 def _device(
-    town: Town, district: District, kind: str, site: Site, number: int, circuit: str, random: np.random.Generator
-) -> dict[str, Any]:
-    latitude, longitude = streets.to_degrees(district, site.at)
+    town: Town,
+    district: District,
+    kind: str,
+    site: Site,
+    at: tuple[float, float],
+    number: int,
+    circuit: str,
+    random: np.random.Generator,
+) -> Row:
     attributes: dict[str, Any] = {"district": district.en}
     if kind == "streetlight":
         attributes |= {"circuit": circuit, "power_rating": int(random.choice(RATINGS_W, p=(0.2, 0.35, 0.3, 0.15)))}
@@ -135,8 +156,8 @@ def _device(
         "device": f"{PREFIX[kind]}-{number:05d}",
         "kind": kind,
         "agent": "",
-        "latitude": latitude,
-        "longitude": longitude,
+        "latitude": at[0],
+        "longitude": at[1],
         "label": {"ko": site.ko, "en": site.en},
         "attributes": attributes,
     }

@@ -5,16 +5,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class District:
-    """A built-up part of a town: its centre, how its streets lie (degrees clockwise from north), its share of the
-    town's devices.
-    """
+    """A built-up part of a town: its centre, and how its streets lie (degrees clockwise from north)."""
 
     ko: str
     en: str
     latitude: float
     longitude: float
     bearing_deg: float
-    share: float
 
 
 @dataclass(frozen=True)
@@ -27,7 +24,7 @@ class Town:
     latitude: float
     longitude: float
     share: float  # of the fleet's devices
-    districts: tuple[District, ...]
+    districts: tuple[District, ...]  # in the order in which a growing fleet reaches them; far enough apart to grow
     streets: tuple[tuple[str, str], ...]  # main streets, (Korean, romanised)
     time_zone: str = "Asia/Seoul"
 
@@ -43,22 +40,16 @@ TOWNS: dict[str, Town] = {
             126.8320,
             0.5,
             (
-                District("정발산", "Jeongbalsan", 37.6597, 126.7735, 136, 0.17),
-                District("마두", "Madu", 37.6521, 126.7796, 136, 0.13),
-                District("백석", "Baekseok", 37.6431, 126.7880, 136, 0.12),
-                District("주엽", "Juyeop", 37.6702, 126.7613, 136, 0.14),
-                District("대화", "Daehwa", 37.6762, 126.7476, 136, 0.1),
-                District("화정", "Hwajeong", 37.6346, 126.8327, 8, 0.14),
-                District("행신", "Haengsin", 37.6170, 126.8350, 20, 0.08),
-                District("원당", "Wondang", 37.6560, 126.8415, 65, 0.06),
-                District("삼송", "Samsong", 37.6531, 126.8955, 30, 0.06),
+                District("정발산", "Jeongbalsan", 37.6590, 126.7725, 136),
+                District("화정", "Hwajeong", 37.6346, 126.8327, 8),
+                District("삼송", "Samsong", 37.6531, 126.8955, 30),
             ),
             (
                 ("중앙로", "Jungang-ro"),
+                ("정발산로", "Jeongbalsan-ro"),
                 ("호수로", "Hosu-ro"),
                 ("일산로", "Ilsan-ro"),
                 ("강송로", "Gangsong-ro"),
-                ("정발산로", "Jeongbalsan-ro"),
                 ("백마로", "Baengma-ro"),
                 ("무궁화로", "Mugunghwa-ro"),
                 ("대화로", "Daehwa-ro"),
@@ -76,11 +67,9 @@ TOWNS: dict[str, Town] = {
             126.7799,
             0.27,
             (
-                District("야당", "Yadang", 37.7126, 126.7610, 28, 0.22),
-                District("운정", "Unjeong", 37.7230, 126.7470, 28, 0.26),
-                District("교하", "Gyoha", 37.7255, 126.7280, 55, 0.12),
-                District("금촌", "Geumchon", 37.7580, 126.7760, 15, 0.26),
-                District("문산", "Munsan", 37.8560, 126.7880, 5, 0.14),
+                District("운정", "Unjeong", 37.7165, 126.7450, 28),
+                District("금촌", "Geumchon", 37.7580, 126.7760, 15),
+                District("문산", "Munsan", 37.8560, 126.7880, 5),
             ),
             (
                 ("경의로", "Gyeongui-ro"),
@@ -103,18 +92,16 @@ TOWNS: dict[str, Town] = {
             126.7156,
             0.23,
             (
-                District("사우", "Sau", 37.6180, 126.7180, 50, 0.22),
-                District("풍무", "Pungmu", 37.6100, 126.7300, 35, 0.15),
-                District("장기", "Janggi", 37.6437, 126.6690, 62, 0.24),
-                District("구래", "Gurae", 37.6450, 126.6290, 18, 0.22),
-                District("운양", "Unyang", 37.6530, 126.6840, 70, 0.17),
+                District("장기", "Janggi", 37.6450, 126.6690, 62),
+                District("사우", "Sau", 37.6180, 126.7180, 50),
+                District("통진", "Tongjin", 37.6900, 126.5990, 18),
             ),
             (
+                ("김포한강로", "Gimpohangang-ro"),
+                ("태장로", "Taejang-ro"),
                 ("김포대로", "Gimpo-daero"),
                 ("사우중로", "Saujung-ro"),
                 ("돌문로", "Dolmun-ro"),
-                ("김포한강로", "Gimpohangang-ro"),
-                ("태장로", "Taejang-ro"),
                 ("풍무로", "Pungmu-ro"),
                 ("김포한강4로", "Gimpohangang 4-ro"),
                 ("걸포로", "Geolpo-ro"),

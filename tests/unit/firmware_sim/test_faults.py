@@ -43,6 +43,38 @@ def test_a_longer_schedule_begins_with_the_shorter_one_and_no_device_has_two_fau
             assert not same or other.onset_at >= fault.end_at or other.end_at <= fault.onset_at
 
 
+def test_from_25_minutes_on_a_few_lasting_faults_are_at_work_in_different_towns_and_kinds():
+    made = small_fleet(2000, 8, 1)
+    kind_of = {(row["municipality"], row["device"]): row["kind"] for row in made["devices"]}
+    for seed in range(5):
+        found = faults.schedule(made["devices"], PROFILES, seed, START_MS, 3)
+        opening = [
+            x for x in found if x.onset_at <= START_MS + 25 * MINUTE_MS and x.end_at > START_MS + 120 * MINUTE_MS
+        ]
+        assert len({x.municipality for x in opening}) == 3
+        assert len({kind_of[x.municipality, x.device] for x in opening}) == 3
+        counts = [
+            sum(x.onset_at <= at < x.end_at for x in found)
+            for at in range(START_MS + 25 * MINUTE_MS, START_MS + 3 * DAY_MS, 15 * MINUTE_MS)
+        ]
+        assert sorted(counts)[len(counts) // 10] >= 3 and sorted(counts)[len(counts) * 9 // 10] <= 9
+        assert {x.fault for x in found if x.onset_at <= START_MS + 25 * MINUTE_MS} >= set(faults.OPENING)
+
+
+def test_a_lasting_undervoltage_lies_below_the_limit_all_the_time():
+    played = city()
+    labels = played.faults.until(START_MS)
+    low = next(x for x in labels if x.property == "voltage" and x.fault == "out_of_range" and x.severity < 0)
+    agent = next(
+        f"{r['municipality']}/{r['agent']}"
+        for r in small_fleet()["devices"]
+        if (r["municipality"], r["device"]) == (low.municipality, low.device)
+    )
+    rows = read_all(played.streams[agent], HOURS_24)
+    volts = [v["voltage"] for _, _, d, t, v in rows if d == low.device and low.onset_at <= t < low.end_at]
+    assert len(volts) > 200 and max(volts) < PROFILES["streetlight"].properties["voltage"].detectors.out_of_range.low
+
+
 def test_labels_match_the_stream_and_everything_else_is_as_without_faults(monkeypatch):
     faulty = city()
     labels = faulty.faults.until(START_MS)
@@ -87,7 +119,10 @@ def test_values_lie_inside_the_plausible_range_and_inside_the_alarm_limits_when_
                     continue
                 assert item.plausible[0] <= value <= item.plausible[1]
                 limits = item.detectors.out_of_range
-                if limits and not (value >= (limits.low or -1e9) and value <= (limits.high or 1e9)):
+                if limits is None:
+                    continue
+                low, high = (-1e9 if limits.low is None else limits.low), (1e9 if limits.high is None else limits.high)
+                if not low <= value <= high:
                     assert (municipality, device) in labels
                     fault = out_of_range.get((municipality, device, name))
                     if fault and fault.onset_at <= at < fault.end_at:

@@ -1,6 +1,8 @@
 """Fleets are plausible, whole and the same for the same seed."""
 
 import json
+import math
+import time
 from collections import Counter
 
 import pytest
@@ -73,3 +75,60 @@ def test_a_manifest_round_trips_and_a_wrong_one_is_refused_with_file_key_and_val
 def test_an_unknown_municipality_is_refused():
     with pytest.raises(FleetError, match="99999"):
         fleet.make(10, 1, 1, ["99999"])
+
+
+def metres(a, b):
+    return math.hypot((a["latitude"] - b["latitude"]) * 111_320, (a["longitude"] - b["longitude"]) * 88_100)
+
+
+def test_each_town_of_a_small_fleet_is_one_contiguous_district():
+    for town in ("41280", "41480", "41570"):
+        places = [row for row in small_fleet(2000, 8, 1)["devices"] if row["municipality"] == town]
+        near = {i: [j for j, b in enumerate(places) if metres(a, b) < 130] for i, a in enumerate(places)}
+        reached, waiting = {0}, [0]
+        while waiting:
+            for j in near[waiting.pop()]:
+                if j not in reached:
+                    reached.add(j)
+                    waiting.append(j)
+        assert len(reached) == len(places)
+        assert max(metres(places[0], place) for place in places) < 2_600
+
+
+def test_circuits_are_consecutive_lamps_of_one_street_and_stay_with_one_agent():
+    circuits: dict[tuple[str, str], list[dict]] = {}
+    for row in small_fleet(2000, 8, 1)["devices"]:
+        if row["kind"] == "streetlight":
+            circuits.setdefault((row["municipality"], row["attributes"]["circuit"]), []).append(row)
+    for lamps in circuits.values():
+        words = [row["label"]["en"].rsplit(" lamp ", 1) for row in lamps]
+        assert len({street for street, _ in words}) == 1 and len({row["agent"] for row in lamps}) == 1
+        numbers = sorted(int(number) for _, number in words)
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers))) and len(numbers) <= 24
+
+
+def test_agents_look_after_quarters_that_hardly_overlap():
+    rows = [row for row in small_fleet(2000, 8, 1)["devices"] if row["municipality"] == "41280"]
+    agents = {row["agent"] for row in rows}
+    centres = {
+        agent: {
+            axis: sum(row[axis] for row in rows if row["agent"] == agent) / sum(row["agent"] == agent for row in rows)
+            for axis in ("latitude", "longitude")
+        }
+        for agent in agents
+    }
+    strangers = sum(min(agents, key=lambda agent: metres(row, centres[agent])) != row["agent"] for row in rows)
+    assert len(agents) > 2 and strangers < 0.35 * len(rows)
+
+
+def test_no_two_devices_stand_in_one_place():
+    places = Counter((row["latitude"], row["longitude"]) for row in small_fleet(2000, 8, 1)["devices"])
+    assert max(places.values()) == 1
+
+
+def test_a_hundred_thousand_devices_are_laid_out_within_25_seconds():
+    begun_s = time.monotonic()
+    made = fleet.make(100_000, 100, 1)
+    assert time.monotonic() - begun_s < 25
+    assert len(made["devices"]) == 100_000 and len(made["agents"]) == 100
+    assert max(Counter((row["latitude"], row["longitude"]) for row in made["devices"]).values()) == 1
