@@ -142,7 +142,9 @@ def text(figures: Json, *, continued_since: str | None) -> str:
         row("generated", figures["generated"], "counted by the devices"),
         row("committed", figures["committed"], "counted in the database"),
         row("quarantined", figures["quarantined"], listed(figures["quarantined_by_reason"])),
-        row("lost", figures["lost"], "generated - committed - quarantined"),
+        row("lost", figures["lost"], "generated - committed - quarantined")
+        if figures["drained"]
+        else row("not arrived", figures["lost"], "the outboxes keep what they hold; the next start sends it"),
         row("committed twice", figures["committed_twice"]),
         row("duplicates dropped", figures["duplicates"]),
         row("observations/s", f"{figures['observations_per_s']:,.0f}", f"over {figures['this_run']['seconds']:,.0f} s"),

@@ -10,8 +10,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from deploy.demo.city import AtOnce, City, Interrupted, Options
+from deploy.demo.city import AtOnce, City
 from deploy.demo.processes import StartError
+from deploy.demo.services import Interrupted, Options, Services
 from deploy.demo.state import Configuration, Folder, StateError, default_folder
 
 DESCRIPTION = """\
@@ -56,22 +57,23 @@ def main(argv: list[str]) -> int:
         report=given.report.absolute() if given.report else None,
         database_url=url,
     )
-    city = City(folder, options, Signals().asked)
+    signals = Signals()
+    services = Services(folder, options, signals.asked)
     try:
-        return city.run()
+        return City(folder, services, signals.asked).run()
     except StartError as error:
         print(f"dure demo: {error}", file=sys.stderr)
-        city.stop_in_order()
+        services.stop_in_order()
         return 1
     except Interrupted:
-        city.stop_in_order()
+        services.stop_in_order()
         print("stopped before the city was running; the same command goes on", flush=True)
         return 130
     except AtOnce:
         print("\nstopped at once; nothing is lost, the same command goes on", flush=True)
         return 130
     finally:
-        city.kill()
+        services.kill()
 
 
 class Signals:

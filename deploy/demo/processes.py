@@ -52,7 +52,7 @@ class Child:
         self._folder = folder
         self._environment = dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
-        self._started_s = 0.0
+        self.started_s = 0.0
         self._log_from = 0
         self._retry_s = 0.0
         self._again_s: float | None = None
@@ -99,7 +99,7 @@ class Child:
             )
         self.starts += 1
         self.ended = False
-        self._started_s, self._again_s = time.monotonic(), None
+        self.started_s, self._again_s = time.monotonic(), None
 
     def said(self) -> str:
         """What its present life has written to stdout."""
@@ -133,7 +133,7 @@ class Child:
         if code == 0 and self.may_end():
             self.ended = True
         elif self._again_s is None:
-            short = now - self._started_s < SHORT_LIFE_S
+            short = now - self.started_s < SHORT_LIFE_S
             self._retry_s = min(MAX_RETRY_S, max(RETRY_S, self._retry_s * 2)) if short else RETRY_S
             self._again_s = now + self._retry_s
             log("died", level="warning", process=self.name, how=_how(code), again_in_s=self._retry_s)

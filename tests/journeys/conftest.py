@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.demo.city import City, Options
+from deploy.demo.services import Options, Services
 from deploy.demo.state import Configuration, Folder
 from tests.journeys.demo_process import DemoProcess
 
@@ -21,13 +21,13 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     state = tmp_path_factory.mktemp("prepared") / "state"
     folder = Folder(state, Configuration(DEVICES, AGENTS, SEED, SPEED), fresh=False, schema="dure")
     options = Options(broker="nats", port=0, headless=True, for_s=None, report=None, database_url=None)
-    city = City(folder, options, lambda: False)
+    services = Services(folder, options, lambda: False)
     try:
         folder.clear()
-        city.start_platform()
-        city.stop_in_order()
+        services.start_platform()
+        services.stop_in_order()
     finally:
-        city.kill()
+        services.kill()
     return state
 
 

@@ -1,7 +1,9 @@
 """Broker and database away for a while: outboxes grow, then drain; and a small outbox says what it lost."""
 
+import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +35,26 @@ def test_outboxes_grow_while_the_broker_or_the_database_is_away_and_drain_afterw
     assert running.wait_end() == 0, running.said()
     assert all(running.backlog(agent) == 0 for agent in running.agents())
     assert_exactly_once(running)
+
+
+def test_an_agent_that_is_killed_after_its_source_has_left_is_given_its_end_again(demo: Make) -> None:
+    running = demo()
+    running.start()
+    running.wait_ready()
+    running.wait_committed(6 * LOAD)
+    with running.without("nats", "broker"):
+        time.sleep(1)  # so that there is something to drain
+        sim = running.pid("sim")
+        running.signal(signal.SIGINT)
+        wait_for(lambda: not Path(f"/proc/{sim}").exists() or "simulator leaves" in _log(running), 30)
+        running.kill(next(name for name in running.parts() if name.startswith("agent-")))
+    assert running.wait_end() == 0, running.said()
+    assert running.report()["processes"]["sim"]["starts"] == 2
+    assert_exactly_once(running)
+
+
+def _log(running: DemoProcess) -> str:
+    return (running.state / "logs" / "sim.log").read_text()
 
 
 def test_an_outbox_at_its_byte_limit_drops_the_oldest_and_the_loss_is_counted_exactly(demo: Make) -> None:
