@@ -38,7 +38,9 @@ isnull join lateral leading left like limit localtime localtimestamp natural not
 outer overlaps placing primary references returning right select session_user similar some symmetric table tablesample
 then to trailing true union unique user using variadic verbose when where window with
 """
-_RESERVED = {"device", "device_id", "observed_at", "as_of", "bucket", "observations", "kind", *_SQL.split()}
+# Columns of the kinds' tables, and what the map's features carry beside the properties.
+_OWN = "device device_id observed_at as_of bucket observations kind state municipality agent label at_ms"
+_RESERVED = {*_OWN.split(), *_SQL.split()}
 
 
 class ProfileError(ValueError):

@@ -6,6 +6,7 @@ import msgspec
 from psycopg.types.json import Jsonb
 
 from contracts import topics
+from ingest_service.store import statements
 from ingest_service.store.connection import Connection
 
 
@@ -65,53 +66,36 @@ def check(manifest: Manifest, kinds: set[str]) -> None:
 
 
 def register(connection: Connection, manifest: Manifest) -> dict[str, int]:
-    """Upsert everything in one transaction; how many of each. Raises psycopg.Error (an unknown municipality:
-    ForeignKeyViolation).
+    """Upsert everything in one transaction; how many of each. Raises ManifestError for an agent that is nowhere
+    registered, psycopg.Error otherwise (an unknown municipality: ForeignKeyViolation).
     """
+    places = [
+        {**_plain(item), "name_ko": item.name.get("ko", item.code), "name_en": item.name.get("en", item.code)}
+        for item in manifest.municipalities
+    ]
+    devices = [
+        {
+            **_plain(item),
+            "label_ko": item.label.get("ko", ""),
+            "label_en": item.label.get("en", ""),
+            "attributes": Jsonb(item.attributes),
+        }
+        for item in manifest.devices
+    ]
     with connection.transaction(), connection.cursor() as cursor:
-        cursor.executemany(
-            "INSERT INTO municipality (code, name_ko, name_en, latitude, longitude, time_zone) VALUES (%s, %s, %s, "
-            "%s, %s, %s) "
-            "ON CONFLICT (code) DO UPDATE SET name_ko = excluded.name_ko, name_en = excluded.name_en, latitude = "
-            "excluded.latitude, "
-            "longitude = excluded.longitude, time_zone = excluded.time_zone",
-            [
-                (m.code, m.name.get("ko", m.code), m.name.get("en", m.code), m.latitude, m.longitude, m.time_zone)
-                for m in manifest.municipalities
-            ],
-        )
-        cursor.executemany(
-            "INSERT INTO agent (municipality, name, replay) VALUES (%s, %s, %s) ON CONFLICT (municipality, name) DO "
-            "UPDATE SET replay = excluded.replay",
-            [(agent.municipality, agent.agent, agent.replay) for agent in manifest.agents],
-        )
-        cursor.executemany(
-            "INSERT INTO device (municipality, name, kind, agent_id, label_ko, label_en, latitude, longitude, "
-            "attributes) "
-            "VALUES (%s, %s, %s, (SELECT agent_id FROM agent WHERE municipality = %s AND name = %s), %s, %s, %s, %s, "
-            "%s) "
-            "ON CONFLICT (municipality, name) DO UPDATE SET kind = excluded.kind, agent_id = excluded.agent_id, "
-            "label_ko = excluded.label_ko, "
-            "label_en = excluded.label_en, latitude = excluded.latitude, longitude = excluded.longitude, attributes = "
-            "excluded.attributes",
-            [
-                (
-                    d.municipality,
-                    d.device,
-                    d.kind,
-                    d.municipality,
-                    d.agent,
-                    d.label.get("ko", ""),
-                    d.label.get("en", ""),
-                    d.latitude,
-                    d.longitude,
-                    Jsonb(d.attributes),
-                )
-                for d in manifest.devices
-            ],
-        )
+        cursor.executemany(statements.text("municipality_put"), places)
+        cursor.executemany(statements.text("agent_put"), [_plain(agent) for agent in manifest.agents])
+        known = {(str(town), str(name)) for town, name in cursor.execute("SELECT municipality, name FROM agent")}
+        for device in manifest.devices:
+            if device.agent is not None and (device.municipality, device.agent) not in known:
+                raise ManifestError(f"devices: {device.device}: agent = {device.agent!r}: not in {device.municipality}")
+        cursor.executemany(statements.text("device_put"), devices)
     return {
         "municipalities": len(manifest.municipalities),
         "agents": len(manifest.agents),
         "devices": len(manifest.devices),
     }
+
+
+def _plain(item: msgspec.Struct) -> dict[str, Any]:
+    return msgspec.structs.asdict(item)

@@ -13,7 +13,7 @@ import pytest
 
 from contracts import profiles
 from ingest_service.settings import Database as Settings
-from ingest_service.store import partitions
+from ingest_service.store import partitions, registration
 from ingest_service.store.connection import connect
 from ingest_service.store.migrate import migrate
 from ingest_service.store.partitions import HOUR_MS, Partitions
@@ -295,3 +295,15 @@ def test_a_registration_is_seen_whole(database):
     assert "41570" in known.municipalities
     assert known.agent("41570", "pole-01") is not None
     assert known.find("41570", ["gimpo-1"])[0] >= 0
+
+
+def test_a_device_of_an_agent_that_nobody_registered_is_refused_and_nothing_is_stored(database):
+    migrate(settings(database), profiles.load())
+    fleet = registration.Manifest(
+        municipalities=[registration.Place("41280", {"ko": "고양시", "en": "Goyang-si"})],
+        devices=[registration.Device("41280", "sl-1", "streetlight", agent="pole-x")],
+    )
+    with connect(settings(database), name="test") as connection:
+        with pytest.raises(registration.ManifestError, match="pole-x"):
+            registration.register(connection, fleet)
+        assert connection.execute("SELECT count(*) FROM municipality").fetchone() == (0,)
