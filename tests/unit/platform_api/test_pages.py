@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """The dashboard's files: caching, content security, its own page for every path, and nothing outside its folder."""
 
 from pathlib import Path
