@@ -39,18 +39,19 @@ def latency(workers: Json, before: dict[str, list[int]]) -> tuple[list[float], l
 
 
 def match_faults(labels: list[Json], alarms: list[Json], clock_ms: int) -> tuple[dict[str, Json], int]:
-    """Faults that began by now against alarms: {fault: {injected, found}}, and how many alarms no fault explains."""
+    """Faults that began by now against alarms, by fault, and how many alarms no fault explains."""
     began = [label for label in labels if label["onset_at"] <= clock_ms]
     explained: set[int] = set()
     found: dict[str, Json] = {}
     for label in began:
-        row = found.setdefault(label["fault"], {"injected": 0, "found": 0})
+        row = found.setdefault(label["fault"], {"injected": 0, "found": 0, "at_work": 0})
         row["injected"] += 1
         mine = [alarm for alarm in alarms if _explains(label, alarm)]
         explained |= {alarm["alarm_id"] for alarm in mine}
         if label["fault"] in OWN_DETECTOR:
             mine = [alarm for alarm in mine if alarm["detector"] == label["fault"]]
         row["found"] += bool(mine)
+        row["at_work"] += not mine and label["end_at"] > clock_ms  # a silence is not known before it has lasted
     unexplained = sum(alarm["alarm_id"] not in explained for alarm in alarms)
     return dict(sorted(found.items())), unexplained
 
@@ -112,7 +113,8 @@ def report(
             "latency_p99_ms": "as latency_p50_ms",
             **{name: sql[name] for name in ("alarms_opened", "alarms_by_fault", "quarantined_by_reason")},
             "faults": "the simulator's labels.json against GET /api/v1/alarms: same device and property, opened "
-            "between the fault's onset and shortly after its end, by the detector of that name where there is one",
+            "between the fault's onset and shortly after its end, by the detector of that name where there is one; "
+            "at_work: not found, and not over",
             **{name: sql[name] for name in ("received", "out_of_order", "dropped_by_outboxes", "hours_rolled_up")},
         },
     }
@@ -136,7 +138,10 @@ def text(figures: Json, *, continued_since: str | None) -> str:
     def ms(value: float | None) -> str:
         return "-" if value is None else f"{value:,.0f} ms"
 
-    injected = {name: f"{row['found']} of {row['injected']}" for name, row in figures["faults"].items()}
+    injected = {
+        name: f"{row['found']} of {row['injected']}" + (f" ({row['at_work']} still at work)" if row["at_work"] else "")
+        for name, row in figures["faults"].items()
+    }
     lines = [
         f"The account, of everything since {continued_since}:" if continued_since else "The account:",
         row("generated", figures["generated"], "counted by the devices"),

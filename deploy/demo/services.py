@@ -131,6 +131,7 @@ class Services:
             "driver": "sim",
             "source": "agents.sock",  # relative to the folder, for a socket's path must be short
             "outbox": str(folder / "outbox.db"),
+            "reconnect_max_s": 3.0,  # the broker is on this machine: nobody else is waiting for it
         }
         lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in settings.items()]
         (folder / "edge.toml").write_text("\n".join(["[edge]", *lines, ""]), encoding="utf-8")

@@ -22,7 +22,7 @@ Make = Callable[..., DemoProcess]
 def test_outboxes_grow_while_the_broker_or_the_database_is_away_and_drain_afterwards(
     demo: Make, away: str, supervisor: str
 ) -> None:
-    running = demo("--for", "14s")
+    running = demo("--for", "15s")
     running.start()
     running.wait_ready()
     running.wait_committed(LOAD)
@@ -58,7 +58,7 @@ def _log(running: DemoProcess) -> str:
 
 
 def test_an_outbox_at_its_byte_limit_drops_the_oldest_and_the_loss_is_counted_exactly(demo: Make) -> None:
-    running = demo("--for", "14s", DURE_EDGE_MAX_BYTES=str(64 * 1024))
+    running = demo("--for", "15s", DURE_EDGE_MAX_BYTES=str(64 * 1024))
     running.start()
     running.wait_ready()
     running.wait_committed(LOAD)

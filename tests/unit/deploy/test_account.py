@@ -39,7 +39,10 @@ def test_it_adds_up_what_the_devices_and_the_database_counted() -> None:
     assert found["observations_per_s"] == 5.0  # of this run: what was committed before does not count
     assert (found["latency_p50_ms"], found["latency_p99_ms"]) == (10.0, 100.0)
     assert found["sources"]["committed"] == "select committed"
-    assert found["faults"] == {"stuck": {"injected": 1, "found": 1}} and found["alarms_without_fault"] == 0
+    assert (
+        found["faults"] == {"stuck": {"injected": 1, "found": 1, "at_work": 0}}
+    assert found["alarms_without_fault"] == 0
+    )
     assert account.good(found)
 
 
@@ -79,6 +82,11 @@ def test_a_fault_is_found_by_an_alarm_of_its_device_property_detector_and_time_o
     check(0, 1, alarm(opened_at=2_000_000 + account.LATE_MS + 1))
     check(0, 0, alarm(detector="spike"))  # the fault explains it, but is not found by it
     check(1, 1, alarm(), alarm(alarm_id=2, device="sl-2"))
+
+
+def test_a_fault_that_is_not_over_may_still_be_found() -> None:
+    assert account.match_faults([LABEL], [], 1_999_999)[0]["stuck"] == {"injected": 1, "found": 0, "at_work": 1}
+    assert account.match_faults([LABEL], [], 2_000_000)[0]["stuck"] == {"injected": 1, "found": 0, "at_work": 0}
 
 
 def test_a_fault_that_has_not_begun_does_not_count() -> None:
