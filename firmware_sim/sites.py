@@ -10,10 +10,11 @@ from typing import TypeVar
 import numpy as np
 
 from firmware_sim.geography import District
-from firmware_sim.streets import Mesh, Point, Stretch
+from firmware_sim.streets import LAMP_SPACING_M, Mesh, Point, Stretch
 
 Thing = TypeVar("Thing")
-ROAD_M = {True: 12.0, False: 7.0}  # from the middle of an avenue or side street to its lamps
+ROAD_M = {True: 9.0, False: 6.0}  # from the middle of an avenue or side street to its lamps
+FEW = 30  # lamps that a district's streets may lack
 KERB_BAY_M, KERB_BAYS = 6.0, 12
 STALL_M, STALLS, AISLE_M = 3.3, 10, 16.0
 
@@ -29,35 +30,36 @@ class Site:
 
 
 def lamps(mesh: Mesh, count: int, random: np.random.Generator) -> list[Site]:
-    """Lamp posts, street by street, from one end to the other."""
-    left = count
-    lit: list[tuple[Stretch, int]] = []
-    for stretch in mesh.stretches:
-        here = min(left, mesh.lamps_of(stretch))
-        lit.append((stretch, here))
-        left -= here
-    if left:
-        raise ValueError(f"cannot place {count} lamps: the streets have room for {count - left}")
+    """Lamp posts, street by street, from one end to the other; one hangs over each crossing, the others stand on
+    alternating sides. Streets that then have no light, or not enough, are given up.
+    """
+    built = set(mesh.stretches)
+    posts: list[tuple[bool, int, float, bool]] = []
+    for lit, stretch in enumerate(mesh.stretches):
+        if len(posts) >= count >= FEW:
+            del mesh.stretches[lit - (len(posts) > count) :]
+            break
+        start, end = mesh.ends(stretch)
+        parts = max(2, round((end - start) / LAMP_SPACING_M))
+        last = parts if Stretch(True, stretch.line, stretch.step + 1) in built or not stretch.along else parts + 1
+        outwards = 1 if abs(start) < abs(end) else -1
+        for k in range(0 if stretch.along else 1, last)[::outwards]:
+            over = k in (0, parts)
+            shift = 0.0 if over else float(random.uniform(-1.0, 1.0))
+            posts.append((stretch.along, stretch.line, start + k * (end - start) / parts + shift, over))
     sites: list[Site] = []
-    lit.sort(key=lambda found: (found[0].along, found[0].line, found[0].step))
-    for (along, line), stretches in groupby(lit, key=lambda found: (found[0].along, found[0].line)):
+    for (along, line), of_street in groupby(sorted(_cut(posts, count, "lamps")), key=lambda post: post[:2]):
         ko, en = mesh.name_of(along, line)
-        number = 0
-        for stretch, here in stretches:
-            start, end = mesh.ends(stretch)
-            spacing = (end - start) / mesh.lamps_of(stretch)
-            for k in range(here):
-                number += 1
-                at = start + (k + 0.5) * spacing + float(random.uniform(-1.0, 1.0))
-                side = 1 if number % 2 else -1
-                sites.append(
-                    Site(_beside(mesh, along, line, at, side), f"{ko} 가로등 {number}", f"{en} lamp {number}", en)
-                )
+        side = 1
+        for number, (_, _, at, over) in enumerate(of_street, 1):
+            place = mesh.grid(along, line, at) if over else _beside(mesh, along, line, at, side)
+            side = side if over else -side
+            sites.append(Site(place, f"{ko} 가로등 {number}", f"{en} lamp {number}", en))
     return sites
 
 
 def bins(mesh: Mesh, count: int) -> list[Site]:
-    """Bins at corners: one at each crossing, then a second across it; then half way between crossings."""
+    """Bins at corners, one at each crossing; then half way between crossings; then at opposite corners."""
     corners: list[Site] = []
     seen: set[tuple[int, int]] = set()
     for stretch in mesh.stretches:
@@ -65,22 +67,22 @@ def bins(mesh: Mesh, count: int) -> list[Site]:
         if (u, v) not in seen:
             seen.add((u, v))
             corners.append(_corner(mesh, stretch, u, v, 1 if (u + v) % 2 else -1))
-    if count > len(corners):
-        for u, v in sorted(seen, key=lambda at: (mesh.outwards(mesh.crossing(*at)), at)):
-            corners.append(_corner(mesh, Stretch(True, v, u), u, v, -1 if (u + v) % 2 else 1))
     found = corners[:count]
     for side in (1, -1) if len(found) < count else ():
-        for stretch in mesh.stretches:
+        for stretch in _spread(mesh.stretches, min(count - len(found), len(mesh.stretches))):
             en = mesh.name_of(stretch.along, stretch.line)
-            middle = sum(mesh.ends(stretch)) / 2
+            middle = sum(mesh.ends(stretch)) / 2 + 10.0
             found.append(Site(_beside(mesh, stretch.along, stretch.line, middle, side, 2.0), *en, en[1]))
+    if len(found) < count:
+        for u, v in sorted(seen, key=lambda at: (mesh.outwards(mesh.crossing(*at)), at)):
+            found.append(_corner(mesh, Stretch(True, v, u), u, v, -1 if (u + v) % 2 else 1))
     return _numbered(_cut(found, count, "bins"), "수거함", "bin")
 
 
 def _corner(mesh: Mesh, stretch: Stretch, u: int, v: int, side: int) -> Site:
     ko, en = mesh.name_of(stretch.along, stretch.line)
     x, y = mesh.crossing(u, v)
-    at = x + side * (ROAD_M[mesh.is_avenue(u)] + 2.0), y + side * (ROAD_M[mesh.is_avenue(v)] + 2.0)
+    at = x + side * (ROAD_M[mesh.is_avenue(u)] + 4.0), y + side * (ROAD_M[mesh.is_avenue(v)] + 4.0)
     return Site(at, ko, en, en)
 
 
@@ -106,7 +108,7 @@ def _kerb(mesh: Mesh, stretch: Stretch, side: int) -> Iterator[Site]:
     middle = sum(mesh.ends(stretch)) / 2
     for k in range(KERB_BAYS):
         at = middle + (k - (KERB_BAYS - 1) / 2) * KERB_BAY_M
-        yield Site(_beside(mesh, stretch.along, stretch.line, at, side, -3.5), f"{ko} 노상", f"{en} kerb", en)
+        yield Site(_beside(mesh, stretch.along, stretch.line, at, side, -2.5), f"{ko} 노상", f"{en} kerb", en)
 
 
 def _car_parks(mesh: Mesh, district: District, count: int) -> list[Site]:
@@ -154,7 +156,7 @@ def _numbered(sites: list[Site], ko: str, en: str) -> list[Site]:
     return found
 
 
-def _cut(sites: list[Site], count: int, what: str) -> list[Site]:
+def _cut(sites: list[Thing], count: int, what: str) -> list[Thing]:
     if len(sites) < count:
         raise ValueError(f"cannot place {count} {what}: the district has room for {len(sites)}")
     return sites[:count]

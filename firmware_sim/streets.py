@@ -106,8 +106,9 @@ class Mesh:
         return self.grid(stretch.along, stretch.line, sum(self.ends(stretch)) / 2)
 
     def lamps_of(self, stretch: Stretch) -> int:
+        """Lamps of a stretch; the one at the crossing where it begins belongs to the street along the bearing."""
         start, end = self.ends(stretch)
-        return max(1, round((end - start) / LAMP_SPACING_M))
+        return max(1, round((end - start) / LAMP_SPACING_M) - (0 if stretch.along else 1))
 
     def outwards(self, at: Point) -> float:
         """How far out a place lies, in metres; equal on the outline of the district, which is round but no circle."""
