@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import importlib.util
 import os
 import shutil
 import sys
@@ -35,6 +36,8 @@ CHROMIUM_ARGUMENTS = [
 SIZES = {1440: 900, 390: 844}
 SETTLE_MS = 1500
 WAIT_MS = 90_000
+ALARMED_MS = (10 * 60_000, 4 * 3_600_000)  # an alarm that the picture's six hours show well
+PLAYWRIGHT = "dure screenshots: needs the playwright package: `./run test` installs it, or `pip install playwright`"
 
 
 @dataclass(frozen=True)
@@ -89,11 +92,18 @@ def sign_in(page: Page, url: str, name: str, password: str) -> None:
 
 
 def device_to_show(page: Page, url: str) -> dict[str, Any]:
-    """A device with an alarm on one of its quantities, the worst first; else the first lamp there is."""
-    alarms = page.request.get(f"{url}/api/v1/alarms?state=open,acknowledged&limit=500").json()["items"]
-    told = [a for a in alarms if a["device_id"] and a["property"]]
-    if told:
-        worst = max(told, key=lambda a: (a["severity"], a["opened_at"]))
+    """A device with an open alarm on one of its quantities: the worst that has been open for a while, so that the chart
+    shows where it began and how it went on; else one that was alarmed; else the first lamp there is.
+    """
+    for states in ("open,acknowledged", "cleared"):
+        alarms = page.request.get(f"{url}/api/v1/alarms?state={states}&limit=500").json()["items"]
+        told = [a for a in alarms if a["device_id"] and a["property"]]
+        if not told:
+            continue
+        newest = max(a["last_finding_at"] for a in told)
+        worst = max(
+            told, key=lambda a: (ALARMED_MS[0] < newest - a["opened_at"] < ALARMED_MS[1], a["severity"], a["opened_at"])
+        )
         found: dict[str, Any] = page.request.get(f"{url}/api/v1/devices/{worst['device_id']}").json()
         return found
     first: dict[str, Any] = page.request.get(f"{url}/api/v1/devices?kind=streetlight&limit=1").json()["items"][0]
@@ -154,6 +164,9 @@ def main(argv: list[str]) -> int:
     chromium = options.chromium or chromium_path()
     if chromium is None:
         print("dure screenshots: no Chromium found; on Debian: apt-get install chromium", file=sys.stderr)
+        return 1
+    if importlib.util.find_spec("playwright") is None:
+        print(PLAYWRIGHT, file=sys.stderr)
         return 1
     if options.password_file is None:
         password = getpass.getpass(f"password of {options.account}: ")

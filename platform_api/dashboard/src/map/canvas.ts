@@ -5,16 +5,27 @@
 import type { GeoJSONSource, Map as MapLibre, MapMouseEvent, PointLike } from "maplibre-gl";
 import maplibregl from "maplibre-gl/dist/maplibre-gl-csp";
 import workerUrl from "maplibre-gl/dist/maplibre-gl-csp-worker.js?url";
+import type { MapDevice } from "../city/city.svelte";
 import type { Palette } from "../theme/palette";
+import { nearest } from "./nearest";
 import { draw } from "./sprites";
 import { style } from "./style";
 
-const REACH_PX = 8; // a finger is less exact than a mouse
+const REACH_PX = 16; // a finger is less exact than a mouse
+const HOVER_PX = 9;
 
 export interface Gestures {
   hover(id: number | null, at: { x: number; y: number }): void;
   open(id: number): void;
+  town(code: string): void;
   moved(place: string): void;
+}
+
+/** What can be picked now: towns below one zoom, clusters up to another, devices beyond. */
+export interface Pickable {
+  readonly townZoom: number;
+  readonly clusterMaxZoom: number;
+  shown(): Iterable<MapDevice>;
 }
 
 export function webglWorks(): boolean {
@@ -27,7 +38,7 @@ export function readPlace(text: string): { zoom: number; center: [number, number
   return zoom !== undefined && lat !== undefined && lon !== undefined && [zoom, lat, lon].every(Number.isFinite) ? { zoom, center: [lon, lat] } : null;
 }
 
-export function createMap(container: HTMLElement, colours: () => Palette, place: string, gestures: Gestures): MapLibre {
+export function createMap(container: HTMLElement, colours: () => Palette, place: string, gestures: Gestures, pickable: () => Pickable | null): MapLibre {
   maplibregl.setWorkerUrl(new URL(workerUrl, document.baseURI).href);
   const map = new maplibregl.Map({
     container, style: style(colours()), attributionControl: false, dragRotate: false, pitchWithRotate: false, maxZoom: 19.5, minZoom: 6,
@@ -45,40 +56,48 @@ export function createMap(container: HTMLElement, colours: () => Palette, place:
     gestures.moved(`${map.getZoom().toFixed(2)}/${lat.toFixed(5)}/${lng.toFixed(5)}`);
   });
   map.on("mousemove", (event) => {
-    const found = at(map, event, 2);
+    const found = at(map, event, HOVER_PX, pickable());
     map.getCanvas().style.cursor = found ? "pointer" : "";
     gestures.hover(found && "id" in found ? found.id : null, event.point);
   });
   map.on("mouseout", () => gestures.hover(null, { x: 0, y: 0 }));
-  map.on("click", (event) => void click(map, event, gestures));
+  map.on("click", (event) => void click(map, event, gestures, pickable()));
   return map;
 }
 
-type Found = { id: number } | { cluster: number; position: [number, number] };
+type Found = { id: number } | { town: string } | { cluster: number; position: [number, number] };
 
-function at(map: MapLibre, event: MapMouseEvent, reach: number): Found | null {
-  if (!map.getLayer("devices")) return null;
+function at(map: MapLibre, event: MapMouseEvent, reach: number, pickable: Pickable | null): Found | null {
+  if (!pickable || !map.getLayer("devices")) return null;
   const { x, y } = event.point;
+  const zoom = map.getZoom();
+  if (zoom >= pickable.townZoom && zoom >= pickable.clusterMaxZoom + 1) {
+    const found = nearest(pickable.shown(), { x, y }, reach, (p) => map.project(p), (p) => map.unproject([p.x, p.y]).toArray());
+    return found && { id: found.id };
+  }
   const box: [PointLike, PointLike] = [[x - reach, y - reach], [x + reach, y + reach]];
-  const [first] = map.queryRenderedFeatures(box, { layers: ["clusters", "devices", "attention", "attention-dot"] });
+  const [first] = map.queryRenderedFeatures(box, { layers: ["towns", "clusters", "devices", "attention", "attention-dot"] });
   if (!first) return null;
-  const { cluster_id, id } = first.properties as { cluster_id?: number; id?: number };
+  const { cluster_id, id, code } = first.properties as { cluster_id?: number; id?: number; code?: string };
+  if (code !== undefined) return { town: code };
   if (cluster_id !== undefined && first.geometry.type === "Point") return { cluster: cluster_id, position: first.geometry.coordinates as [number, number] };
   return id === undefined ? null : { id };
 }
 
-async function click(map: MapLibre, event: MapMouseEvent, gestures: Gestures): Promise<void> {
-  const found = at(map, event, REACH_PX);
+async function click(map: MapLibre, event: MapMouseEvent, gestures: Gestures, pickable: Pickable | null): Promise<void> {
+  const found = at(map, event, REACH_PX, pickable);
   if (!found) return;
   if ("id" in found) return gestures.open(found.id);
+  if ("town" in found) return gestures.town(found.town);
   const zoom = await map.getSource<GeoJSONSource>("devices")?.getClusterExpansionZoom(found.cluster);
   map.easeTo({ center: found.position, zoom: Math.min(zoom ?? map.getZoom() + 2, 17) + 0.2 });
 }
 
-/** The name of a municipality, set in type above its land. */
-export function nameMarker(map: MapLibre, text: string, position: [number, number]): { remove(): void } {
-  const element = document.createElement("div");
-  element.className = "place-name";
+/** The name of a municipality: above its land, or below its disc while it is small, where it also leads there. */
+export function nameMarker(map: MapLibre, text: string, position: [number, number], go?: () => void): { remove(): void } {
+  const element = document.createElement(go ? "button" : "div");
+  element.className = go ? "place-name below" : "place-name above";
   element.textContent = text;
-  return new maplibregl.Marker({ element, anchor: "bottom", offset: [0, -4] }).setLngLat(position).addTo(map);
+  if (go) element.addEventListener("click", (event) => (event.stopPropagation(), go()));
+  return new maplibregl.Marker({ element, anchor: go ? "top" : "bottom", offset: go ? [0, 28] : [0, -6] }).setLngLat(position).addTo(map);
 }

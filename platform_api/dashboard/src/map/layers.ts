@@ -5,9 +5,9 @@
 import type { GeoJSONSource, GeoJSONSourceDiff, Map as MapLibre } from "maplibre-gl";
 import { city, type MapDevice } from "../city/city.svelte";
 import { RANK } from "../theme/palette";
-import { ground, thinned } from "./hull";
+import { boxOf, thinned, zoomFor, type Box } from "./quarters";
 import { deviceImage } from "./sprites";
-import { graticule, QUARTER_METRES } from "./style";
+import { clusterMaxZoomOf, graticule, QUARTER_METRES, TOWN_PX, zoomRanges } from "./style";
 import { joinStreets, type Point } from "./streets";
 import { isLit, variant } from "./symbol";
 
@@ -17,8 +17,8 @@ export interface Filter {
   state: string;
 }
 
-const STREET_METRES = 130;
-const GROUND_METRES = 450;
+const STREET_METRES = 95;
+const OUTLYING = 0.02; // share of devices that may stand outside a town without making it larger
 const FRESH_MS = 900;
 
 interface Picture {
@@ -42,6 +42,11 @@ export class Layers {
   #calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
   /** Devices the filter lets through. */
   count = 0;
+  /** Below this zoom each town is one disc. */
+  townZoom = 0;
+  clusterMaxZoom = clusterMaxZoomOf(0);
+  /** The box around each municipality's devices. */
+  towns = new Map<string, Box>();
 
   constructor(
     private readonly map: MapLibre,
@@ -65,17 +70,28 @@ export class Layers {
   /** Lays the ground beneath the devices; needed again only when the set of devices changed. */
   layGround(): void {
     const byMunicipality = byMunicipalityOf(city.devices.values());
-    const lands: GeoJSON.Feature[] = [];
     const streets: [Point, Point][] = [];
+    this.towns.clear();
     for (const [code, devices] of byMunicipality) {
-      lands.push({ type: "Feature", properties: { code }, geometry: { type: "Polygon", coordinates: [ground(positions(devices), GROUND_METRES)] } });
+      const box = boxOf(positions(devices), OUTLYING);
+      if (box) this.towns.set(code, box);
       const lamps = positions(devices.filter((d) => city.profiles[d.kind]?.symbol === "lamp"));
       streets.push(...joinStreets(lamps, STREET_METRES));
     }
-    this.#source("ground")?.setData({ type: "FeatureCollection", features: lands });
-    this.#source("quarters")?.setData({ type: "Feature", properties: {}, geometry: { type: "MultiPoint", coordinates: thinned(positions(city.devices.values()), QUARTER_METRES / 2) } });
+    this.townZoom = Math.max(0, Math.min(12.8, ...[...this.towns.values()].map((box) => zoomFor(box, TOWN_PX))));
+    this.clusterMaxZoom = clusterMaxZoomOf(city.devices.size);
+    this.#source("devices")?.setClusterOptions({ cluster: true, clusterMaxZoom: this.clusterMaxZoom, clusterRadius: 40 });
+    for (const [id, [from, to]] of Object.entries(zoomRanges(this.townZoom, this.clusterMaxZoom))) this.map.setLayerZoomRange(id, from, to);
+    this.#source("quarters")?.setData({ type: "Feature", properties: {}, geometry: { type: "MultiPoint", coordinates: thinned(positions(city.devices.values()), QUARTER_METRES / 3) } });
     this.#source("streets")?.setData({ type: "Feature", properties: {}, geometry: { type: "MultiLineString", coordinates: streets } });
     this.#source("grid")?.setData(graticule(positions(city.devices.values()).slice(0, 1)));
+  }
+
+  *shown(): Iterable<MapDevice> {
+    for (const id of this.#shown.keys()) {
+      const device = city.devices.get(id);
+      if (device) yield device;
+    }
   }
 
   change(devices: MapDevice[]): void {
@@ -142,6 +158,24 @@ export class Layers {
   #attend(): void {
     const features = [...city.devices.values()].filter((d) => RANK[d.state] >= RANK.warning && matches(d, this.filter)).map((d) => this.#feature(d));
     this.#source("attention")?.setData({ type: "FeatureCollection", features });
+    this.#source("towns")?.setData({ type: "FeatureCollection", features: this.#discs() });
+  }
+
+  /** One disc for each town: how many devices, and how many in which state. */
+  #discs(): GeoJSON.Feature[] {
+    const counts = new Map<string, Record<string, number>>();
+    for (const { municipality, state } of this.shown()) {
+      const of = counts.get(municipality) ?? { point_count: 0, critical: 0, warning: 0, info: 0, silent: 0 };
+      of["point_count"] = (of["point_count"] ?? 0) + 1;
+      if (state in of) of[state] = (of[state] ?? 0) + 1;
+      counts.set(municipality, of);
+    }
+    return [...counts].flatMap(([code, of]) => {
+      const at = middle(this.towns.get(code));
+      const total = of["point_count"] ?? 0;
+      const point_count_abbreviated = total < 10_000 ? total.toLocaleString("en") : `${Math.round(total / 1000)}k`;
+      return at ? [{ type: "Feature" as const, properties: { ...of, code, point_count_abbreviated }, geometry: { type: "Point" as const, coordinates: at } }] : [];
+    });
   }
 
   #feature(device: MapDevice): GeoJSON.Feature {
@@ -154,6 +188,8 @@ export class Layers {
     return this.map.getSource<GeoJSONSource>(id);
   }
 }
+
+export const middle = (box: Box | undefined): Point | null => (box ? [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2] : null);
 
 export function positions(devices: Iterable<MapDevice>): Point[] {
   return [...devices].flatMap((d) => (d.position ? [d.position] : []));
