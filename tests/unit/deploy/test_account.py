@@ -39,10 +39,8 @@ def test_it_adds_up_what_the_devices_and_the_database_counted() -> None:
     assert found["observations_per_s"] == 5.0  # of this run: what was committed before does not count
     assert (found["latency_p50_ms"], found["latency_p99_ms"]) == (10.0, 100.0)
     assert found["sources"]["committed"] == "select committed"
-    assert (
-        found["faults"] == {"stuck": {"injected": 1, "found": 1, "at_work": 0}}
+    assert found["faults"] == {"stuck": {"injected": 1, "found": 1, "at_work": 0}}
     assert found["alarms_without_fault"] == 0
-    )
     assert account.good(found)
 
 
