@@ -47,6 +47,7 @@ class Connection:
         self._unsent_bytes = 0
         self._stopping = threading.Event()
         self._gone = threading.Event()  # the present connection has ended
+        self._subscribed = threading.Event()  # the present connection is ready
         self._failure = ""
         self._versions_turned = False
         self._away = Condition("broker_unreachable")
@@ -109,6 +110,7 @@ class Connection:
     def _connect_once(self) -> bool:
         """One connection from its beginning to its end; whether it came about."""
         self._gone.clear()
+        self._subscribed = threading.Event()  # before the network's thread starts: it may be answered at once
         self._failure = ""
         version = self._versions[0]
         try:
@@ -146,7 +148,6 @@ class Connection:
         return subscribed
 
     def _wait_until_subscribed(self) -> bool:
-        self._subscribed = threading.Event()
         for _ in range(int(HANDSHAKE_S * 20)):
             if self._subscribed.wait(0.05):
                 return True
