@@ -122,6 +122,10 @@ def show(page: Page, view: str, device: dict[str, Any]) -> None:
     page.evaluate("hash => { location.hash = hash }", target[view])
     if view == "device":
         page.wait_for_selector("[data-chart] canvas, [data-band]", timeout=WAIT_MS)
+        for alarm in device["open_alarms"]:  # its chart shall be in the picture, with what stands above it
+            chart = page.locator(f"[data-chart='{alarm['condition'].rpartition(':')[2]}']")
+            if chart.count():
+                chart.evaluate("chart => chart.scrollIntoView({ block: 'end' })")
     page.wait_for_timeout(SETTLE_MS)
     page.wait_for_selector("[data-map][data-ready=yes]", timeout=WAIT_MS)
 

@@ -12,7 +12,9 @@ from tests.waiting import wait_for
 RENDERED = """layers => {
   const { map } = document.querySelector('[data-map]');
   const seen = new Map();
-  for (const { properties: p } of map.queryRenderedFeatures({ layers })) seen.set(p.cluster_id ?? `d${p.id}`, p);
+  for (const { properties: p } of map.queryRenderedFeatures({ layers })) {
+    seen.set(p.code ?? p.cluster_id ?? `d${p.id}`, p);
+  }
   return [...seen.values()];
 }"""
 PIXELS = """async ([image, spot]) => {

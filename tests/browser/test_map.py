@@ -4,10 +4,15 @@ from playwright.sync_api import Page, expect
 
 from tests.browser import probe
 from tests.browser.city import City
-from tests.browser.drawn import go, icon, rendered, show_device, yellow_pixels
+from tests.browser.drawn import PLACE, go, icon, rendered, show_device, yellow_pixels
 from tests.waiting import wait_for
 
 LAMP, BAY = probe.DEVICES
+
+
+def drawn_devices(page: Page) -> int:
+    """How many devices the map shows, each for itself, in clusters, or as towns."""
+    return sum(d.get("point_count", 1) for d in rendered(page, "towns", "clusters", "devices"))
 
 
 def test_every_registered_device_is_on_the_map(desk: Page, city: City) -> None:
@@ -15,9 +20,28 @@ def test_every_registered_device_is_on_the_map(desk: Page, city: City) -> None:
     assert registered == city.devices + 2
     assert desk.locator("[data-map]").get_attribute("data-devices") == str(registered)
     expect(desk.locator("[data-count=devices]")).to_have_text(str(registered))
-    drawn = rendered(desk, "clusters", "devices")
-    assert sum(d.get("point_count", 1) for d in drawn) == registered
-    assert any("point_count" in d for d in drawn), "nothing is clustered at low zoom"
+    wait_for(lambda: drawn_devices(desk) == registered, 30)
+
+
+def test_from_afar_a_town_is_one_disc_with_its_name_and_a_click_leads_to_its_streets(desk: Page, city: City) -> None:
+    towns = dict(city.rows("select municipality, count(*) from device group by 1"))
+    go(desk, "#/map?m=8.00/37.67/126.75")
+    wait_for(lambda: {d["code"]: d["point_count"] for d in rendered(desk, "towns")} == towns, 30)
+    assert rendered(desk, "clusters", "devices") == []
+    desk.get_by_role("button", name="Goyang-si", exact=True).click()
+    wait_for(lambda: rendered(desk, "towns") == [] and len(rendered(desk, "devices")) > 5, 30)
+    assert not any("point_count" in d for d in rendered(desk, "clusters", "devices"))
+
+
+def test_a_click_beside_a_lamp_opens_it_even_while_the_map_is_reloading(desk: Page, city: City) -> None:
+    lamp = city.device_id(probe.LAMP)
+    show_device(desk, lamp, LAMP["latitude"], LAMP["longitude"])
+    at = desk.evaluate(PLACE, lamp)
+    desk.evaluate("""() => { const { map } = document.querySelector('[data-map]'); map.getSource('devices').setData(
+        { type: 'FeatureCollection', features: [] }); }""")
+    wait_for(lambda: rendered(desk, "devices") == [], 10)
+    desk.mouse.click(at["x"] + 6, at["y"] - 5)
+    expect(desk.locator(f"[data-panel='{lamp}'] h1")).to_have_text("Probe lamp")
 
 
 def test_a_lamp_lights_up_on_the_screen_when_it_lights_up_in_the_street(desk: Page, city: City) -> None:
@@ -49,7 +73,7 @@ def test_a_filter_leaves_only_what_it_names(desk: Page, city: City) -> None:
     go(desk, "#/map?kind=waste_container")
     wait_for(lambda: desk.locator("[data-map]").get_attribute("data-devices") == str(bins), 30)
     assert 0 < bins < city.devices
-    wait_for(lambda: sum(d.get("point_count", 1) for d in rendered(desk, "clusters", "devices")) == bins, 30)
+    wait_for(lambda: drawn_devices(desk) == bins, 30)
 
 
 def test_searching_a_name_leads_to_its_device(desk: Page, city: City) -> None:

@@ -100,15 +100,15 @@ export function style(c: Palette): StyleSpecification {
         paint: { "circle-radius": 17, "circle-color": c.taken, "circle-opacity": 0.14, "circle-stroke-color": c.taken, "circle-stroke-width": 2.5 },
       },
       {
-        id: "attention", type: "symbol", source: "attention", minzoom: 12, maxzoom: ATTENTION_TO,
-        layout: { "icon-image": ["get", "icon"], "icon-size": ["interpolate", ["linear"], ["zoom"], 12, 0.7, 15, 0.85], "icon-allow-overlap": true, "symbol-sort-key": ["get", "rank"] },
-      },
-      {
         id: "devices", type: "symbol", source: "devices", filter: ["!", ["has", "point_count"]],
         layout: {
           "icon-image": ["get", "icon"], "icon-allow-overlap": true, "icon-ignore-placement": true, "symbol-sort-key": ["get", "rank"],
           "icon-size": sizes([[13, 0.3, 0.18], [14, 0.42, 0.22], [15, 0.6, 0.3], [16, 0.85, 0.42], [17, 1.05, 0.66], [18, 1.2, 1.1], [19, 1.35, 1.35]]),
         },
+      },
+      {
+        id: "attention", type: "symbol", source: "attention", minzoom: 12, maxzoom: ATTENTION_TO,
+        layout: { "icon-image": ["get", "icon"], "icon-size": ["interpolate", ["linear"], ["zoom"], 12, 0.7, 15, 0.85], "icon-allow-overlap": true, "symbol-sort-key": ["get", "rank"] },
       },
       {
         id: "clusters", type: "symbol", source: "devices", filter: ["has", "point_count"],
