@@ -74,10 +74,11 @@ def main(argv: list[str]) -> int:
     except OSError as error:
         print(f"cannot serve metrics on port {settings.metrics_port}: {error.strerror}", file=sys.stderr)
         return 2
+    stored = threading.Event()
     roller = threading.Thread(
         target=rollups.run,
         args=(database, kinds),
-        kwargs={"grace_s": settings.rollup_grace_s, "stopping": stopping},
+        kwargs={"grace_s": settings.rollup_grace_s, "stopping": stored},
         daemon=True,
     )
     inbox.start()
@@ -87,6 +88,7 @@ def main(argv: list[str]) -> int:
     else:
         log("ingest.no_broker_yet", level="warning")
     pipeline.run(stopping)
+    stored.set()
     roller.join(timeout=30)
     store.close()
     return 0

@@ -25,10 +25,11 @@ LOCK = 0x44555248
 
 
 def run(database: Database, profiles: Mapping[str, Profile], *, grace_s: int, stopping: threading.Event) -> None:
-    """Roll up until stopped; a lost database is waited for."""
+    """Roll up until stopped, and once more then; a lost database is waited for."""
     connection: Connection | None = None
-    failing, next_close = False, 0.0
-    while not stopping.wait(PERIOD_S * (0.75 + 0.5 * random.random())):
+    failing, next_close, last = False, 0.0, False
+    while not last:
+        last = stopping.wait(PERIOD_S * (0.75 + 0.5 * random.random()))
         try:
             if connection is None or connection.closed:
                 connection = connect(database, name="roller")
