@@ -50,7 +50,9 @@ def missing(lock: str, *folders: str) -> dict[str, str]:
 
 def test_the_platform_imports_only_what_its_lock_installs():
     assert "psycopg" in imported("ingest_service")
-    assert missing("services", *SERVICES) == {}
+    drives_a_browser = {"playwright": "platform_api/screenshots_cli.py"}  # `./run dure screenshots` installs the tests'
+    assert missing("services", *SERVICES) == drives_a_browser
+    assert missing("dev", "platform_api").keys().isdisjoint(drives_a_browser)
 
 
 def test_the_agent_imports_only_what_its_lock_installs():
