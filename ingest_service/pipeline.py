@@ -79,7 +79,7 @@ class Pipeline:
         began = time.monotonic()
         self._forget()
         self.store.forget()
-        self.store.refresh(self.registry)
+        self._refresh_registry()
         for kind in self.profiles:
             slots = [
                 (slot, at)
@@ -176,7 +176,7 @@ class Pipeline:
     def _round(self, messages: list[Message], checking: bool, readmit: list[int] | None, refuse: str | None) -> None:
         began = time.monotonic()
         if checking:
-            self.store.refresh(self.registry)
+            self._refresh_registry()
         flush = self.admission.admit(messages, self._positions, time.time_ns() // 1_000_000, refuse=refuse)
         stays = self._readmit(flush, readmit, refuse) if checking else []
         self._readmitting = list(flush.readmitted)
@@ -330,6 +330,12 @@ class Pipeline:
         self._save_turn = (self._save_turn + 1) % len(self.shards)
         shard = self.shards[self._save_turn]
         return {shard: self.fleet.save(shard, shard_of_agent, agent_ids, self.registry.devices_of)}
+
+    def _refresh_registry(self) -> None:
+        if self.store.refresh(self.registry):
+            for kind, slots in self.registry.by_change.items():
+                if kind in self.fleet.kinds:
+                    self.fleet.excuse(kind, sorted(slots))
 
     def save_everything(self) -> None:
         """At an orderly stop: all newest rows and all detectors, in one transaction."""

@@ -33,6 +33,7 @@ class Registry:
         self.towns: list[str] = []  # by code
         self.slots_in: dict[str, int] = {}  # kind -> slots given
         self.devices_of: dict[str, list[int]] = {}  # kind -> device_id by slot
+        self.by_change: dict[str, set[int]] = {}  # kind -> slots of devices that report changes only
         self.kinds: list[str] = []
         self._kind_number: dict[str, int] = {}
         self._agents: dict[tuple[str, str], int] = {}
@@ -57,8 +58,13 @@ class Registry:
         else:
             self.agents[index] = agent
 
-    def put_device(self, device_id: int, municipality: str, name: str, kind: str) -> None:
-        """Add a device, or give a known one its new kind (and with it a new slot)."""
+    def put_device(self, device_id: int, municipality: str, name: str, kind: str, *, by_change: bool = False) -> None:
+        """Add a device, or give a known one its new kind (and with it a new slot). by_change: reports changes only."""
+        self._put_device(device_id, municipality, name, kind)
+        if by_change:
+            self.by_change.setdefault(kind, set()).add(int(self._slot_of[self._code_of_id[device_id]]))
+
+    def _put_device(self, device_id: int, municipality: str, name: str, kind: str) -> None:
         code = self._code_of_id.get(device_id)
         if code is None:
             code = len(self.names)

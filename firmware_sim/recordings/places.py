@@ -50,6 +50,8 @@ def _row(device: RecordedDevice, about: dict[str, Cell], recording: Recording) -
         else device.source.removeprefix(device.municipality.prefix).strip("-").replace("-", " ") or device.source
     )
     attributes = dict(device.attributes)
+    if recording.map.reports == "changes":
+        attributes["reports"] = "changes"
     latitude = longitude = None
     if meta:
         attributes |= {

@@ -95,6 +95,7 @@ class RecordingMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     municipalities: tuple[Municipality, ...]
     meta: Meta | None = None
     note: str = ""
+    reports: Literal["periodically", "changes"] = "periodically"  # changes: a device's silence says nothing
 
 
 def find(name: str) -> Path:

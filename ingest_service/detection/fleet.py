@@ -44,6 +44,7 @@ class _Kind:
         self.profile = profile
         self.monitors = {item.name: _Monitor(profile, item.name) for item in profile.numeric}
         self.silence = silence.new_state(0)
+        self.excused = np.zeros(0, np.uint8)  # from silence; known from the registry, so not part of the state
         self.limit_ms = profile.report_period_s * profile.silent_after_periods * 1000
         self.size = 0
 
@@ -54,6 +55,7 @@ class _Kind:
         for monitor in self.monitors.values():
             monitor.state = monitors.State(*_extend(monitor.state, monitors.new_state(room), self.size))
         self.silence = silence.State(*_extend(self.silence, silence.new_state(room), self.size))
+        self.excused = np.concatenate([self.excused, np.zeros(room - self.size, np.uint8)])
         self.size = room
 
     def parts(self) -> list[tuple[str, Any]]:
@@ -84,6 +86,11 @@ class Fleet:
         for kind in self.kinds.values():
             found += self._sweep(kind)
         return found
+
+    def excuse(self, kind: str, slots: Sequence[int]) -> None:
+        """These devices report changes only: their silence says nothing."""
+        self.kinds[kind].grow(max(slots, default=-1) + 1)
+        self.kinds[kind].excused[list(slots)] = 1
 
     def undo(self) -> None:
         """Take the last `examine` back."""
@@ -161,12 +168,24 @@ class Fleet:
         index = np.array(list(clocks), np.int64)
         self._undo.append((self.clock_ms, index, self.clock_ms[index]))
         for agent, clock in clocks.items():
-            self.clock_ms[agent] = max(int(self.clock_ms[agent]), clock)
+            before = int(self.clock_ms[agent])
+            if before != silence.NEVER:
+                self._welcome_back(agent, before, clock)
+            self.clock_ms[agent] = max(before, clock)
+
+    def _welcome_back(self, agent: int, before_ms: int, clock_ms: int) -> None:
+        """An agent that was away for longer than a device may be silent: nobody could have heard its devices."""
+        for kind in self.kinds.values():
+            if clock_ms - before_ms > kind.limit_ms:
+                state = kind.silence
+                slots = np.flatnonzero((state.agent == agent) & (state.silent == 0) & (state.heard_ms < clock_ms))
+                self._undo.append((state.heard_ms, slots, state.heard_ms[slots]))
+                state.heard_ms[slots] = clock_ms
 
     def _sweep(self, kind: _Kind) -> list[Finding]:
         state = kind.silence
         fell = np.zeros(kind.size, np.int64)
-        n = silence.sweep(state.heard_ms, state.agent, state.silent, self.clock_ms, kind.limit_ms, fell)
+        n = silence.sweep(state.heard_ms, state.agent, state.silent, kind.excused, self.clock_ms, kind.limit_ms, fell)
         slots = fell[:n]
         if n:
             self._undo.append((state.silent, slots, np.zeros(n, np.uint8)))

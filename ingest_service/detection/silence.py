@@ -1,7 +1,8 @@
 """Silence of devices, by the clock of the agent that speaks for them: a timer sweep, not a wait for the next report.
 
 A device is silent when its agent's clock has gone `limit_ms` past the device's newest observation. While the agent
-says nothing its clock stands still, so a dead agent is one alarm and not two hundred.
+says nothing its clock stands still, so a dead agent is one alarm and not two hundred; when it is back after longer than
+`limit_ms`, its devices get that long again to report. Devices that report changes only are never silent.
 """
 
 from typing import NamedTuple
@@ -17,7 +18,7 @@ NEVER = np.iinfo(np.int64).min
 class State(NamedTuple):
     """State of n devices of one kind; 13 bytes each."""
 
-    heard_ms: Array  # (n,) int64: newest observation
+    heard_ms: Array  # (n,) int64: newest observation, or since when its agent is back
     agent: Array  # (n,) int32: index of the agent last heard from; -1 before
     silent: Array  # (n,) uint8
 
@@ -43,13 +44,15 @@ def hear(heard_ms: Array, agent_of: Array, silent: Array, slot: Array, at_ms: Ar
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def sweep(heard_ms: Array, agent_of: Array, silent: Array, clock_ms: Array, limit_ms: int, fell: Array) -> int:
-    """Judge every device by its agent's clock ((agents,) int64, NEVER where unknown); `fell` gets who fell silent; how
-    many.
+def sweep(
+    heard_ms: Array, agent_of: Array, silent: Array, excused: Array, clock_ms: Array, limit_ms: int, fell: Array
+) -> int:
+    """Judge every device by its agent's clock ((agents,) int64, NEVER where unknown), but for the excused ((n,) uint8);
+    `fell` gets who fell silent; how many.
     """
     n = 0
     for i in range(len(heard_ms)):
-        if agent_of[i] >= 0 and not silent[i]:
+        if agent_of[i] >= 0 and not silent[i] and not excused[i]:
             clock = clock_ms[agent_of[i]]
             if clock != NEVER and clock - heard_ms[i] > limit_ms:
                 silent[i] = 1

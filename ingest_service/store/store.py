@@ -153,15 +153,18 @@ class Store:
             self.connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             towns = self._changed("SELECT code, change FROM municipality")
             agents = self._changed("SELECT agent_id, municipality, name, replay, change FROM agent")
-            devices = self._changed("SELECT device_id, municipality, name, kind, change FROM device")
+            devices = self._changed(
+                "SELECT device_id, municipality, name, kind, attributes ->> 'reports' IS NOT DISTINCT FROM 'changes', "
+                "change FROM device"
+            )
         for code, change in towns:
             registry.put_municipality(str(code))
             newest = max(newest, int(change))
         for agent_id, town, name, replay, change in agents:
             registry.put_agent(int(agent_id), str(town), str(name), bool(replay))
             newest = max(newest, int(change))
-        for device_id, town, name, kind, change in devices:
-            registry.put_device(int(device_id), str(town), str(name), str(kind))
+        for device_id, town, name, kind, by_change, change in devices:
+            registry.put_device(int(device_id), str(town), str(name), str(kind), by_change=bool(by_change))
             newest = max(newest, int(change))
         changed = newest > self._change
         self._change = newest

@@ -90,9 +90,27 @@ def test_a_device_is_silent_by_its_agents_clock_once_and_heard_again():
     assert examine(fleet, "streetlight", "voltage", [], clock_ms=NOW_MS + 5 * MINUTE) == []
     (fell,) = examine(fleet, "streetlight", "voltage", [], clock_ms=NOW_MS + 5 * MINUTE + 1)
     assert (fell.detector, fell.begins, fell.at_ms) == ("silent", True, NOW_MS + 5 * MINUTE)
-    assert examine(fleet, "streetlight", "voltage", [], clock_ms=NOW_MS + 50 * MINUTE) == []
+    assert examine(fleet, "streetlight", "voltage", [], clock_ms=NOW_MS + 9 * MINUTE) == []
     (back,) = examine(fleet, "streetlight", "voltage", [220.0], start_ms=NOW_MS + 51 * MINUTE)
     assert (back.detector, back.begins, back.at_ms) == ("silent", False, NOW_MS + 51 * MINUTE)
+
+
+def test_an_agent_that_was_away_gives_its_devices_time_to_report():
+    fleet = Fleet(KINDS)
+    examine(fleet, "streetlight", "voltage", [220.0], clock_ms=NOW_MS)
+    back_ms = NOW_MS + 600 * MINUTE  # ten hours without power
+    assert examine(fleet, "streetlight", "voltage", [], clock_ms=back_ms) == []
+    assert examine(fleet, "streetlight", "voltage", [], clock_ms=back_ms + 5 * MINUTE) == []
+    (fell,) = examine(fleet, "streetlight", "voltage", [], clock_ms=back_ms + 5 * MINUTE + 1)
+    assert (fell.detector, fell.at_ms) == ("silent", back_ms + 5 * MINUTE)
+
+
+def test_a_device_that_reports_changes_only_is_never_silent():
+    fleet = Fleet(KINDS)
+    fleet.excuse("streetlight", [0])
+    examine(fleet, "streetlight", "voltage", [220.0], clock_ms=NOW_MS)
+    for minute in range(0, 60, 4):
+        assert examine(fleet, "streetlight", "voltage", [], clock_ms=NOW_MS + minute * MINUTE) == []
 
 
 def test_while_an_agent_says_nothing_its_devices_are_not_silent():
