@@ -50,7 +50,7 @@ class Header(msgspec.Struct, frozen=True):
     nonce: int  # of the agent's connection, 32 bits; echoed by the cursor
     first: int  # number of the batch's first observation in its epoch, from 1
     count: int  # observations in the batch
-    clock_ms: int  # the agent's clock when the batch was sealed
+    clock_ms: int  # agent's clock up to which it has told everything with this batch; 0: it cannot say, more is behind
     taken_ms: int  # system clock when the batch's oldest observation was handed over by its driver
     backlog: int  # observations waiting in the outbox at this send
 

@@ -164,7 +164,7 @@ def topics_page() -> str:
         "| nonce | 4 | of the agent's connection; the cursor echoes it |\n"
         "| first | 8 | number of the batch's first observation in its epoch, from 1 |\n"
         "| count | 2 | observations in the batch |\n"
-        "| clock | 8 | the agent's clock when the batch was sealed, ms since 1970 UTC |\n"
+        "| clock | 8 | the agent's clock up to which it has told everything, ms since 1970 UTC; 0: unknown |\n"
         "| taken | 8 | system clock when the batch's oldest observation was handed over, ms since 1970 UTC |\n"
         "| backlog | 4 | observations waiting in the outbox |\n"
         "| checksum | 4 | CRC-32 of the body |\n"
