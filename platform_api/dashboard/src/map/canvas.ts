@@ -98,6 +98,7 @@ export function nameMarker(map: MapLibre, text: string, position: [number, numbe
   const element = document.createElement(go ? "button" : "div");
   element.className = go ? "place-name below" : "place-name above";
   element.textContent = text;
+  element.setAttribute("aria-label", text); // MapLibre would call it "Map marker"
   if (go) element.addEventListener("click", (event) => (event.stopPropagation(), go()));
   return new maplibregl.Marker({ element, anchor: go ? "top" : "bottom", offset: go ? [0, 28] : [0, -6] }).setLngLat(position).addTo(map);
 }
