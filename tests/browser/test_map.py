@@ -25,7 +25,7 @@ def test_every_registered_device_is_on_the_map(desk: Page, city: City) -> None:
 
 def test_from_afar_a_town_is_one_disc_with_its_name_and_a_click_leads_to_its_streets(desk: Page, city: City) -> None:
     towns = dict(city.rows("select municipality, count(*) from device group by 1"))
-    go(desk, "#/map?m=8.00/37.67/126.75")
+    go(desk, "#/map?m=10.50/37.67/126.73")
     wait_for(lambda: {d["code"]: d["point_count"] for d in rendered(desk, "towns")} == towns, 30)
     assert rendered(desk, "clusters", "devices") == []
     desk.get_by_role("button", name="Goyang-si", exact=True).click()
