@@ -82,7 +82,7 @@ class Fleet:
             for name, monitor in kind.monitors.items():
                 found += self._run(block, name, monitor)
             found += self._hear(kind, block)
-        self._tell(clocks)
+        self._tell(clocks, blocks)
         for kind in self.kinds.values():
             found += self._sweep(kind)
         return found
@@ -161,26 +161,37 @@ class Fleet:
             _silent(block.kind, int(block.slot[row]), False, int(block.observed_ms[row])) for row in back[:n].tolist()
         ]
 
-    def _tell(self, clocks: Mapping[int, int]) -> None:
+    def _tell(self, clocks: Mapping[int, int], blocks: Sequence[Block] = ()) -> None:
         top = max(clocks, default=-1)
         if top >= len(self.clock_ms):
             self.clock_ms = np.concatenate([self.clock_ms, np.full(top + 1, silence.NEVER, np.int64)])
         index = np.array(list(clocks), np.int64)
         self._undo.append((self.clock_ms, index, self.clock_ms[index]))
+        spoke_ms = self._next_words(blocks)
         for agent, clock in clocks.items():
             before = int(self.clock_ms[agent])
             if before != silence.NEVER:
-                self._welcome_back(agent, before, clock)
+                self._welcome_back(agent, before, min(clock, int(spoke_ms[agent])))
             self.clock_ms[agent] = max(before, clock)
 
-    def _welcome_back(self, agent: int, before_ms: int, clock_ms: int) -> None:
+    def _next_words(self, blocks: Sequence[Block]) -> Array:
+        """(agents,) int64: time of each agent's first observation beyond its clock so far, or the end of time."""
+        first = np.full(len(self.clock_ms), np.iinfo(np.int64).max, np.int64)
+        for block in blocks:
+            known = block.agent < len(first)
+            agent, at_ms = block.agent[known], block.observed_ms[known]
+            new = at_ms > self.clock_ms[agent]
+            np.minimum.at(first, agent[new], at_ms[new])
+        return first
+
+    def _welcome_back(self, agent: int, before_ms: int, back_ms: int) -> None:
         """An agent that was away for longer than a device may be silent: nobody could have heard its devices."""
         for kind in self.kinds.values():
-            if clock_ms - before_ms > kind.limit_ms:
+            if back_ms - before_ms > kind.limit_ms:
                 state = kind.silence
-                slots = np.flatnonzero((state.agent == agent) & (state.silent == 0) & (state.heard_ms < clock_ms))
+                slots = np.flatnonzero((state.agent == agent) & (state.silent == 0) & (state.heard_ms < back_ms))
                 self._undo.append((state.heard_ms, slots, state.heard_ms[slots]))
-                state.heard_ms[slots] = clock_ms
+                state.heard_ms[slots] = back_ms
 
     def _sweep(self, kind: _Kind) -> list[Finding]:
         state = kind.silence

@@ -105,6 +105,17 @@ def test_an_agent_that_was_away_gives_its_devices_time_to_report():
     assert (fell.detector, fell.at_ms) == ("silent", back_ms + 5 * MINUTE)
 
 
+def test_a_backlog_that_is_told_in_long_strides_hides_no_silence():
+    fleet = Fleet(KINDS)
+    examine(fleet, "streetlight", "voltage", [220.0], clock_ms=NOW_MS)
+    examine(fleet, "streetlight", "voltage", [220.0], slot=1, clock_ms=NOW_MS)
+    spoke = [220.0 + 0.1 * minute for minute in range(25)]  # the other lamp of the agent, in one batch of 25 minutes
+    found = examine(
+        fleet, "streetlight", "voltage", spoke, slot=1, start_ms=NOW_MS + MINUTE, clock_ms=NOW_MS + 25 * MINUTE
+    )
+    assert [(item.slot, item.detector, item.begins) for item in found] == [(0, "silent", True)]
+
+
 def test_a_device_that_reports_changes_only_is_never_silent():
     fleet = Fleet(KINDS)
     fleet.excuse("streetlight", [0])
