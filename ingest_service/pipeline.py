@@ -93,8 +93,8 @@ class Pipeline:
             self.fleet.restore(body, self._slot_of, self._agent_index)
             seen[shard] = flush
         entries = 0
-        for entry in self.store.journal(seen):
-            blocks, clocks = journal.read(entry, self.profiles, self._slot_of, self._agent_index)
+        for flushed in self.store.journal(seen):
+            blocks, clocks = journal.read_flush(flushed, self.profiles, self._slot_of, self._agent_index)
             self.fleet.examine(blocks, clocks)  # its findings are alarms already
             self.newest.take(blocks)
             entries += 1

@@ -2,6 +2,7 @@
 after.
 
 An entry holds the columns that the detectors and the newest state read, in the order examined, and the agents' clocks.
+A device that two agents of different shards speak for in one and the same flush is replayed shard by shard.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,6 +44,19 @@ def entries(
                 }
             )
     return {shard: _compressor.compress(msgspec.msgpack.encode(entry)) for shard, entry in content.items()}
+
+
+def read_flush(
+    entries: Sequence[bytes], profiles: Mapping[str, Profile], slot_of: Any, agent_index: Any
+) -> tuple[list[Block], dict[int, int]]:
+    """Blocks and clocks of all shards' entries of one flush: they were examined together, and are again."""
+    blocks: list[Block] = []
+    clocks: dict[int, int] = {}
+    for entry in entries:
+        more, told = read(entry, profiles, slot_of, agent_index)
+        blocks += more
+        clocks |= told
+    return blocks, clocks
 
 
 def read(

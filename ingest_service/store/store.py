@@ -6,6 +6,7 @@ connection breaks at COMMIT, `commit` asks the database what became of the trans
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -195,15 +196,15 @@ class Store:
         for shard, flush, body in rows:
             yield int(shard), int(flush), bytes(body)
 
-    def journal(self, seen: Mapping[int, int]) -> Iterator[bytes]:
-        """Journal entries that the saves (shard -> flush) have not seen, in flush order."""
+    def journal(self, seen: Mapping[int, int]) -> Iterator[list[bytes]]:
+        """Journal entries that the saves (shard -> flush) have not seen, a flush at a time, in order."""
         rows = self.connection.execute(
             "SELECT shard, flush, body FROM detector_journal WHERE shard = ANY(%s) ORDER BY flush, shard",
             (self.shards,),
         ).fetchall()
-        for shard, flush, body in rows:
-            if int(flush) > seen.get(int(shard), 0):
-                yield bytes(body)
+        unseen = [row for row in rows if row[1] > seen.get(row[0], 0)]
+        for _, entries in groupby(unseen, key=lambda row: row[1]):
+            yield [bytes(body) for _, _, body in entries]
 
     def newest_times(self, kind: str) -> list[tuple[int, int]]:
         """(device_id, observed_ms) of the newest table."""
