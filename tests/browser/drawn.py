@@ -12,7 +12,13 @@ from tests.waiting import wait_for
 RENDERED = """layers => {
   const { map } = document.querySelector('[data-map]');
   const seen = new Map();
-  for (const { properties: p } of map.queryRenderedFeatures({ layers })) {
+  let drawn = [];
+  try {
+    drawn = map.queryRenderedFeatures({ layers });
+  } catch (error) {  // MapLibre while a tile of new data replaces the old: ask again
+    if (!String(error).includes('Out of bounds')) throw error;
+  }
+  for (const { properties: p } of drawn) {
     seen.set(p.code ?? p.cluster_id ?? `d${p.id}`, p);
   }
   return [...seen.values()];
@@ -29,9 +35,15 @@ PIXELS = """async ([image, spot]) => {
 }"""
 PLACE = """async id => {
   const { map } = document.querySelector('[data-map]');
-  const found = () => map.queryRenderedFeatures({ layers: ['devices'] }).find(f => f.properties.id === id);
-  while (!found()) await new Promise(requestAnimationFrame);
-  const f = found();
+  const found = () => {
+    try {
+      return map.queryRenderedFeatures({ layers: ['devices'] }).find(f => f.properties.id === id);
+    } catch (error) {  // as above
+      if (!String(error).includes('Out of bounds')) throw error;
+    }
+  };
+  let f;
+  while (!(f = found())) await new Promise(requestAnimationFrame);
   const box = map.getCanvas().getBoundingClientRect();
   const at = map.project(f.geometry.coordinates);
   return { x: Math.round(box.x + at.x), y: Math.round(box.y + at.y) };
