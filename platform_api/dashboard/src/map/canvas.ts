@@ -67,6 +67,15 @@ export function createMap(container: HTMLElement, colours: () => Palette, place:
 
 type Found = { id: number } | { town: string } | { cluster: number; position: [number, number] };
 
+/** The topmost feature in a box; none in the moment in which MapLibre swaps a tile's data and cannot say. */
+function firstShown(map: MapLibre, box: [PointLike, PointLike]) {
+  try {
+    return map.queryRenderedFeatures(box, { layers: ["towns", "clusters", "devices", "attention", "attention-dot"] })[0];
+  } catch {
+    return undefined;
+  }
+}
+
 function at(map: MapLibre, event: MapMouseEvent, reach: number, pickable: Pickable | null): Found | null {
   if (!pickable || !map.getLayer("devices")) return null;
   const { x, y } = event.point;
@@ -76,7 +85,7 @@ function at(map: MapLibre, event: MapMouseEvent, reach: number, pickable: Pickab
     return found && { id: found.id };
   }
   const box: [PointLike, PointLike] = [[x - reach, y - reach], [x + reach, y + reach]];
-  const [first] = map.queryRenderedFeatures(box, { layers: ["towns", "clusters", "devices", "attention", "attention-dot"] });
+  const first = firstShown(map, box);
   if (!first) return null;
   const { cluster_id, id, code } = first.properties as { cluster_id?: number; id?: number; code?: string };
   if (code !== undefined) return { town: code };
