@@ -142,6 +142,13 @@ def test_suites_become_folders_and_the_rest_goes_to_pytest(checkout):
     assert everything.returncode == 0
 
 
+def test_a_benchmark_is_handed_over_with_its_arguments(checkout):
+    set_up(checkout)
+    assert (
+        run(checkout, "bench", "wire", "--json", "w.json").stdout == "python -m tests.benchmarks wire --json w.json\n"
+    )
+
+
 def test_a_failing_check_fails_the_whole_and_does_not_stop_the_rest(checkout):
     set_up(checkout)
     (checkout / "tests" / "unit").mkdir(parents=True)
