@@ -12,9 +12,10 @@ from contracts import topics, wire
 from contracts.cursor import Position, Verdict, advance, judge
 from contracts.profiles import Profile
 from contracts.reasons import Reason
+from ingest_service.bodies import LATEST_MS, Bodies, Refusal
 from ingest_service.columns import Block, join
 from ingest_service.registry import Agent, Registry
-from ingest_service.rows import EARLIEST_MS, LATEST_MS, Decoder, Refusal, Window
+from ingest_service.rows import EARLIEST_MS, Gathered, Window
 
 DAY_MS = 86_400_000
 
@@ -80,16 +81,33 @@ class Flush(msgspec.Struct):
         return sum(len(block) for block in self.blocks)
 
 
+class _Batch(msgspec.Struct):
+    """A batch whose rows are being gathered: where they came from, and how many are good so far."""
+
+    agent: Agent
+    window: Window
+    tally: Tally
+    topic: str
+    epoch: int
+    seq: int
+    taken_ms: int
+    good: int = 0
+
+
 class Admission:
     """Judges messages against the positions known so far."""
 
     def __init__(
         self, profiles: Mapping[str, Profile], registry: Registry, *, ahead_limit_s: int, past_limit_days: int
     ) -> None:
-        self.decoder = Decoder(profiles)
+        self.bodies = Bodies(profiles)
+        self.profiles = profiles
         self.registry = registry
         self.ahead_ms = ahead_limit_s * 1000
         self.past_ms = past_limit_days * DAY_MS
+        self._gathered = {kind: Gathered(profile) for kind, profile in profiles.items()}
+        self._agents: dict[str, Agent] = {}  # by topic
+        self._agents_of = -1  # the registry's count of changes that they were looked up at
 
     def admit(
         self,
@@ -104,80 +122,102 @@ class Admission:
         refuse: words of the database that refused these messages before; their batches go to quarantine with them.
         """
         flush = Flush(tallies={}, blocks=[], held=[], clocks={}, taken=[], strangers={})
-        opened: list[tuple[Message, Agent, wire.Header, memoryview | wire.WireError]] = []
+        if self._agents_of != self.registry.changes:
+            self._agents.clear()
+            self._agents_of = self.registry.changes
+        opened: list[tuple[Key, Message, Agent, wire.Header, memoryview | wire.WireError]] = []
         for message in messages:
             flush.messages += 1
-            known = self._agent_of(message, flush)
-            if known is not None:
-                header_and_body = _open(message, known, flush)
-                if header_and_body is not None:
-                    opened.append((message, known, *header_and_body))
-        before = positions(list({(agent.agent_id, header.epoch) for _, agent, header, _ in opened}))
-        parts: dict[str, list[Block]] = {}
-        for message, agent, header, body in opened:
-            key = (agent.agent_id, header.epoch)
+            agent = self._agents.get(message.topic) or self._agent_of(message.topic, flush)
+            if agent is None:
+                continue
+            header, body = _open(message.payload)
+            if header is None:
+                _hold_malformed(message, agent, body, flush)
+            else:
+                opened.append(((agent.agent_id, header.epoch), message, agent, header, body))
+        before = positions(list({key for key, *_ in opened}))
+        windows = {replay: self.window(replay, now_ms) for replay in (False, True)}
+        for gathered in self._gathered.values():
+            gathered.clear()  # of a flush that was cut short
+        batches: list[_Batch] = []
+        for key, message, agent, header, body in opened:
             tally = flush.tallies.get(key)
             if tally is None:
                 tally = flush.tallies[key] = Tally(agent, before[key], before[key])
             if refuse is not None and header.seq:
                 body = wire.WireError(Reason.REFUSED_BY_DATABASE, refuse, header)
-            self._take(message, header, body, tally, flush, parts, now_ms)
-        flush.blocks = [join(blocks) for blocks in parts.values()]
+            self._take(message, header, body, tally, windows[agent.replay], flush, batches)
+        self._settle(flush, batches)
         return flush
 
-    def window(self, agent: Agent, now_ms: int) -> Window:
-        """Times believed of an agent's observations."""
-        return Window(EARLIEST_MS if agent.replay else now_ms - self.past_ms, now_ms + self.ahead_ms)
+    def _settle(self, flush: Flush, batches: list[_Batch]) -> None:
+        """Judge what was gathered: blocks, quarantine, and what of each batch is committed."""
+        for gathered in self._gathered.values():
+            block, refused = gathered.judge(self.registry)
+            if block is not None:
+                flush.blocks.append(block)
+            for source, refusal in refused:
+                assert isinstance(source, _Batch)
+                source.good -= 1
+                _hold(flush, refusal, source)
+        for batch in batches:
+            if batch.good:
+                batch.tally.committed += batch.good
+                flush.taken.append((batch.taken_ms, batch.good))
+
+    def window(self, replay: bool, now_ms: int) -> Window:
+        """Times believed of the observations of an agent that replays, or does not."""
+        return Window(EARLIEST_MS if replay else now_ms - self.past_ms, now_ms + self.ahead_ms)
 
     def readmit(self, agent: Agent, content: dict[str, object], flush: Flush) -> Refusal | None:
         """Judge one quarantined observation again; adds it to the flush, or says why it still cannot be stored.
 
         An operator asked for it, so any time between 2000 and 2100 is believed; what no column can hold stays out.
         """
-        blocks: list[Block] = []
-        refusals: list[Refusal] = []
         values = content.get("values")
-        self.decoder.admit_one(
-            str(content.get("kind")),
-            content.get("device"),
-            content.get("observed_at"),
-            dict(values) if isinstance(values, dict) else {},
-            agent,
-            self.registry,
-            Window(EARLIEST_MS, LATEST_MS),
-            blocks,
-            refusals,
+        kind = str(content.get("kind"))
+        group = self.bodies.read_one(
+            kind, content.get("device"), content.get("observed_at"), dict(values) if isinstance(values, dict) else {}
         )
-        for block in blocks:
-            same = [index for index, item in enumerate(flush.blocks) if item.kind == block.kind]
-            if same:
-                flush.blocks[same[0]] = join([flush.blocks[same[0]], block])
-            else:
-                flush.blocks.append(block)
-        return refusals[0] if refusals else None
+        if isinstance(group, Refusal):
+            return group
+        source = _Batch(agent, Window(EARLIEST_MS, LATEST_MS), Tally(agent, Position(), Position()), "", 0, 0, 0)
+        gathered = Gathered(self.profiles[kind])
+        gathered.add(group, source, self.registry.codes.get(agent.municipality, {}))
+        block, refused = gathered.judge(self.registry)
+        if block is None:
+            return refused[0][1]
+        same = [index for index, item in enumerate(flush.blocks) if item.kind == kind]
+        if same:
+            flush.blocks[same[0]] = join([flush.blocks[same[0]], block])
+        else:
+            flush.blocks.append(block)
+        return None
 
-    def _agent_of(self, message: Message, flush: Flush) -> Agent | None:
-        """The registered agent of a message; None, with a note in the flush, when there is none."""
+    def _agent_of(self, text: str, flush: Flush) -> Agent | None:
+        """The registered agent of a topic; None, with a note in the flush, when there is none."""
         try:
-            topic = topics.parse(message.topic)
+            topic = topics.parse(text)
         except topics.TopicError as error:
-            flush.strangers[message.topic] = (Reason.MALFORMED_HEADER, str(error))
+            flush.strangers[text] = (Reason.MALFORMED_HEADER, str(error))
             return None
         agent = self.registry.agent(topic.municipality, topic.agent)
         if agent is None:
             known = topic.municipality in self.registry.municipalities
             reason = Reason.UNKNOWN_AGENT if known else Reason.UNKNOWN_MUNICIPALITY
-            flush.strangers[message.topic] = (
+            flush.strangers[text] = (
                 reason,
                 f"{topic.municipality}/{topic.agent} is not registered; its outbox holds what it has",
             )
             return None
         if topic.shard != agent.shard:
-            flush.strangers[message.topic] = (
+            flush.strangers[text] = (
                 Reason.UNKNOWN_AGENT,
-                f"cannot take topic {message.topic!r}: the agent's shard is {agent.shard}",
+                f"cannot take topic {text!r}: the agent's shard is {agent.shard}",
             )
             return None
+        self._agents[text] = agent
         return agent
 
     def _take(
@@ -186,20 +226,19 @@ class Admission:
         header: wire.Header,
         body: memoryview | wire.WireError,
         tally: Tally,
+        window: Window,
         flush: Flush,
-        parts: dict[str, list[Block]],
-        now_ms: int,
+        batches: list[_Batch],
     ) -> None:
-        """Judge one batch (or heartbeat) of an epoch and do what follows to tally, blocks and quarantine."""
+        """Judge one batch (or heartbeat) of an epoch and do what follows to tally, gathered rows and quarantine."""
         agent = tally.agent
         tally.nonce, tally.backlog = header.nonce, header.backlog
         # A clock that ran ahead must not stay the agent's newest word after it is set right: silence is judged by it.
-        latest_ms = self.window(agent, now_ms).latest_ms
-        clock_ms = max(EARLIEST_MS, min(latest_ms, header.clock_ms)) if header.clock_ms else 0
+        clock_ms = max(EARLIEST_MS, min(window.latest_ms, header.clock_ms)) if header.clock_ms else 0
         if header.seq == 0:
             # With a backlog the newest observations are still to come: by this clock all their devices would be silent.
             if header.backlog == 0:
-                self._tell_clock(flush, tally, agent, clock_ms)
+                _tell_clock(flush, tally, agent, clock_ms)
             return
         tally.received += header.count
         verdict = judge(tally.after, header)
@@ -209,43 +248,49 @@ class Admission:
         if verdict is Verdict.OUT_OF_ORDER:
             tally.out_of_order += header.count
             return
+        batch = _Batch(agent, window, tally, message.topic, header.epoch, header.seq, header.taken_ms)
         try:
             if isinstance(body, wire.WireError):
                 raise body
-            blocks, refusals = self.decoder.decode(body, header.count, agent, self.registry, self.window(agent, now_ms))
+            groups, refusals = self.bodies.read(body, header.count)
+            known = self.registry.codes.get(agent.municipality, {})
+            for kind, group in groups:
+                batch.good += self._gathered[kind].add(group, batch, known)
         except wire.WireError as error:
             raw = bytes(body) if not isinstance(body, wire.WireError) else message.payload
-            blocks, refusals = [], [Refusal(error.reason, str(error), body=raw, observations=header.count)]
+            refusals = [Refusal(error.reason, str(error), body=raw, observations=header.count)]
+        for refusal in refusals:
+            _hold(flush, refusal, batch)
         tally.after, lost = advance(tally.after, header)
         tally.lost += lost
-        committed = sum(len(block) for block in blocks)
-        tally.committed += committed
-        tally.quarantined += sum(refusal.observations for refusal in refusals)
-        for block in blocks:
-            parts.setdefault(block.kind, []).append(block)
-        flush.held += [
-            Held(refusal, message.topic, agent.municipality, agent.agent_id, header.epoch, header.seq)
-            for refusal in refusals
-        ]
-        if committed:
-            flush.taken.append((header.taken_ms, committed))
-        self._tell_clock(flush, tally, agent, clock_ms)
-
-    def _tell_clock(self, flush: Flush, tally: Tally, agent: Agent, clock_ms: int) -> None:
-        if not clock_ms:  # the agent has more to tell of the time before it
-            return
-        tally.clock_ms = max(tally.clock_ms, clock_ms)
-        flush.clocks[agent.index] = max(flush.clocks.get(agent.index, 0), clock_ms)
+        batches.append(batch)
+        _tell_clock(flush, tally, agent, clock_ms)
 
 
-def _open(message: Message, agent: Agent, flush: Flush) -> tuple[wire.Header, memoryview | wire.WireError] | None:
-    """Header and body, or header and what is wrong with the body; None, with a quarantine entry, without a header."""
+def _tell_clock(flush: Flush, tally: Tally, agent: Agent, clock_ms: int) -> None:
+    if not clock_ms:  # the agent has more to tell of the time before it
+        return
+    tally.clock_ms = max(tally.clock_ms, clock_ms)
+    flush.clocks[agent.index] = max(flush.clocks.get(agent.index, 0), clock_ms)
+
+
+def _hold(flush: Flush, refusal: Refusal, batch: _Batch) -> None:
+    batch.tally.quarantined += refusal.observations
+    agent = batch.agent
+    flush.held.append(Held(refusal, batch.topic, agent.municipality, agent.agent_id, batch.epoch, batch.seq))
+
+
+def _open(payload: bytes) -> tuple[wire.Header | None, memoryview | wire.WireError]:
+    """Header and body; what is wrong with the body instead; or no header and what is wrong with it."""
     try:
-        return wire.unpack(message.payload)
+        return wire.unpack(payload)
     except wire.WireError as error:
-        if error.header is not None and error.header.seq:
-            return error.header, error
-        flush.malformed += 1
-        refusal = Refusal(error.reason, str(error), body=message.payload, observations=0)
-        flush.held.append(Held(refusal, message.topic, agent.municipality, agent.agent_id, None, None))
-        return None
+        return error.header if error.header is not None and error.header.seq else None, error
+
+
+def _hold_malformed(message: Message, agent: Agent, error: object, flush: Flush) -> None:
+    """A message without a readable header: into quarantine, and no cursor moves."""
+    assert isinstance(error, wire.WireError)
+    flush.malformed += 1
+    refusal = Refusal(error.reason, str(error), body=message.payload, observations=0)
+    flush.held.append(Held(refusal, message.topic, agent.municipality, agent.agent_id, None, None))

@@ -20,6 +20,7 @@ from contracts.profiles import Profile
 from contracts.reasons import Reason
 from ingest_service import alarms, live
 from ingest_service.admission import Admission, Flush, Held, Key, Message
+from ingest_service.bodies import Refusal
 from ingest_service.columns import Array
 from ingest_service.counters import Counters
 from ingest_service.detection import journal
@@ -27,7 +28,6 @@ from ingest_service.detection.fleet import Finding, Fleet
 from ingest_service.inbox import Inbox
 from ingest_service.newest import Newest, Rows
 from ingest_service.registry import Registry
-from ingest_service.rows import Refusal
 from ingest_service.settings import Settings, parse_shards
 from ingest_service.store.connection import DatabaseError, RefusedByDatabase
 from ingest_service.store.store import CursorMoved, SchemaMissing, ShardTaken, Stay, Store, Work

@@ -26,6 +26,7 @@ class Registry:
     """Look-ups by name; growing arrays by device code (a dense number over all kinds)."""
 
     def __init__(self) -> None:
+        self.changes = 0  # of agents: a cache of look-ups is good while it stays
         self.municipalities: set[str] = set()
         self.agents: list[Agent] = []
         self.codes: dict[str, dict[str, int]] = {}  # municipality -> device name -> code
@@ -51,6 +52,7 @@ class Registry:
     def put_agent(self, agent_id: int, municipality: str, name: str, replay: bool) -> None:
         index = self._agents.get((municipality, name), len(self.agents))
         agent = Agent(index, agent_id, municipality, name, replay, topics.shard_of(municipality, name))
+        self.changes += 1
         if index == len(self.agents):
             self.agents.append(agent)
             self._agents[municipality, name] = index
