@@ -48,6 +48,13 @@ INGEST_LATENCY_SECONDS = Metric(
 INGEST_FINDINGS = Metric("dure_ingest_findings_total", "counter", "Findings of the detectors", ("detector",))
 INGEST_ALARMS_OPENED = Metric("dure_ingest_alarms_opened_total", "counter", "Alarms opened", ("detector",))
 INGEST_CONNECTED = Metric("dure_ingest_broker_connected", "gauge", "1 while connected to the broker")
+INGEST_READY = Metric("dure_ingest_ready", "gauge", "1 while batches go from the broker into the database")
+INGEST_NOT_READY = Metric(
+    "dure_ingest_not_ready_seconds",
+    "gauge",
+    "How long a reason has kept the service from being ready; 0 while it does not hold",
+    ("reason",),
+)
 
 API_REQUESTS = Metric("dure_api_requests_total", "counter", "Requests answered", ("route", "method", "status"))
 API_REQUEST_SECONDS = Metric("dure_api_request_seconds", "histogram", "Time to answer", ("route",))

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from contracts import config, metrics, profiles, reasons, topics, wire
+from contracts import config, metrics, profiles, readiness, reasons, topics, wire
 from contracts.check_cli import SECTIONS
 from contracts.profiles import Profile, Property
 
@@ -129,7 +129,15 @@ def metrics_page() -> str:
         for item in sorted(metrics.ALL, key=lambda metric: metric.name)
     ]
     table = "| name | kind | labels | what it counts |\n|---|---|---|---|\n" + "\n".join(rows)
-    return f"{HEAD}# Metrics\n\nFor Prometheus, at `/metrics` of each service.\n\n{table}\n"
+    why = "| reason | what it means |\n|---|---|\n" + "\n".join(
+        f"| `{reason}` | {readiness.MEANS[reason]} |" for reason in readiness.Reason
+    )
+    return (
+        f"{HEAD}# Metrics\n\nFor Prometheus, at `/metrics` of each service.\n\n{table}\n\n"
+        "## Readiness of ingest\n\nBeside `/metrics`, `/ready` answers 200, or 503 with the reasons, since when, and "
+        "the words of the broker or the database; `/live` answers 200 while the process lives. The list is closed, and "
+        f"each change is one line of the log.\n\n{why}\n"
+    )
 
 
 def quarantine_page() -> str:

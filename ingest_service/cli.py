@@ -10,12 +10,13 @@ import threading
 from pathlib import Path
 
 from contracts import config, profiles
-from contracts.log import log
+from contracts.readiness import Part
 from ingest_service import exporter, rollups, warm_up
+from ingest_service.health import Health
 from ingest_service.inbox import Inbox
 from ingest_service.pipeline import Pipeline
 from ingest_service.settings import Database, Settings, parse_shards
-from ingest_service.store.connection import DatabaseAway, check_url
+from ingest_service.store.connection import DatabaseAway, check_url, reason_of
 from ingest_service.store.store import SchemaMissing, ShardTaken, Store
 
 PATIENCE_S = 60.0  # how long a start waits for database, broker and shards that a dying worker still holds
@@ -49,8 +50,14 @@ def main(argv: list[str]) -> int:
             raise config.ConfigError(f"{where}: {error}") from error
         kinds = profiles.load()
         shards = parse_shards(settings.shards)
+        health = Health()
         inbox = Inbox(
-            settings.broker_file, shards, worker=settings.worker, qos=settings.qos, max_bytes=settings.inbox_bytes
+            settings.broker_file,
+            shards,
+            worker=settings.worker,
+            qos=settings.qos,
+            max_bytes=settings.inbox_bytes,
+            health=health,
         )
     except (config.ConfigError, profiles.ProfileError, ValueError) as error:
         print(error, file=sys.stderr)
@@ -59,14 +66,11 @@ def main(argv: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     store = Store(database, kinds, worker=settings.worker, shards=shards, quarantine_bytes=settings.quarantine_bytes)
-    pipeline = Pipeline(settings, kinds, store, inbox)
-    warm_up.compile_kernels(kinds)
-    if not _load(pipeline, stopping):
-        return 0 if stopping.is_set() else 1
+    pipeline = Pipeline(settings, kinds, store, inbox, health)
     try:
         port = (
             exporter.serve(
-                settings.metrics_port, lambda: pipeline.counters, lambda: inbox.shed, lambda: inbox.connected
+                settings.metrics_port, lambda: pipeline.counters, lambda: inbox.shed, lambda: inbox.connected, health
             )
             if settings.metrics_port
             else 0
@@ -74,19 +78,20 @@ def main(argv: list[str]) -> int:
     except OSError as error:
         print(f"cannot serve metrics on port {settings.metrics_port}: {error.strerror}", file=sys.stderr)
         return 2
+    warm_up.compile_kernels(kinds)
+    if not _load(pipeline, health, stopping):
+        return 0 if stopping.is_set() else 1
     stored = threading.Event()
     roller = threading.Thread(
         target=rollups.run,
         args=(database, kinds),
-        kwargs={"grace_s": settings.rollup_grace_s, "stopping": stored},
+        kwargs={"grace_s": settings.rollup_grace_s, "stopping": stored, "health": health},
         daemon=True,
     )
     inbox.start()
     roller.start()
     if inbox.wait_connected(PATIENCE_S):
         print(f"ready worker={settings.worker} shards={settings.shards} metrics_port={port}", flush=True)
-    else:
-        log("ingest.no_broker_yet", level="warning")
     pipeline.run(stopping)
     stored.set()
     roller.join(timeout=30)
@@ -94,20 +99,19 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _load(pipeline: Pipeline, stopping: threading.Event) -> bool:
+def _load(pipeline: Pipeline, health: Health, stopping: threading.Event) -> bool:
     """Load memory from the database, waiting a while for it; whether it is loaded."""
-    waited, told = 0.0, ""
+    waited = 0.0
     while not stopping.is_set():
         try:
             pipeline.load()
+            health.say(Part.DATABASE, None)
             return True
         except SchemaMissing as error:
             print(error, file=sys.stderr)
             return False
         except (DatabaseAway, ShardTaken) as error:
-            if str(error) != told:
-                log("ingest.waiting", level="warning", error=str(error).strip())
-                told = str(error)
+            health.say(Part.DATABASE, reason_of(error), error)
             if waited >= PATIENCE_S:
                 print(f"cannot start: {str(error).strip()}", file=sys.stderr)
                 return False

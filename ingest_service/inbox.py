@@ -20,8 +20,11 @@ from paho.mqtt.enums import CallbackAPIVersion
 from contracts import topics, wire
 from contracts.config import ConfigError
 from contracts.log import log
+from contracts.readiness import Part, Reason
 from contracts.topics import Channel
 from ingest_service.admission import Message
+from ingest_service.back_off import next_retry_s
+from ingest_service.health import Health
 
 KEEPALIVE_S = 15
 MESSAGE_OVERHEAD = 200  # Python's own bytes for a queued message
@@ -50,8 +53,11 @@ def read_broker(file: Path) -> Broker:
 class Inbox:
     """A subscription to the batches of some shards."""
 
-    def __init__(self, broker_file: Path, shards: Sequence[int], *, worker: str, qos: int, max_bytes: int) -> None:
+    def __init__(
+        self, broker_file: Path, shards: Sequence[int], *, worker: str, qos: int, max_bytes: int, health: Health
+    ) -> None:
         self.shed = 0
+        self._health = health
         self.connected_since: float | None = None  # monotonic seconds
         self._broker_file = broker_file
         self._worker = worker
@@ -80,6 +86,8 @@ class Inbox:
                     break
             taken = [self._waiting.popleft() for _ in range(min(max_messages, len(self._waiting)))]
             self._bytes -= sum(len(message.payload) + MESSAGE_OVERHEAD for message in taken)
+            if self._bytes < self._max_bytes // 2:
+                self._health.say(Part.INBOX, None)
             return taken
 
     def reply(self, municipality: str, agent: str, cursor: wire.CursorMessage) -> None:
@@ -129,7 +137,7 @@ class Inbox:
 
     def _run(self) -> None:
         """Stay connected until stopped; credentials are read anew for each attempt."""
-        wait_s = 0.1
+        failures = 0
         while not self._stopped:
             try:
                 broker = read_broker(self._broker_file)
@@ -137,13 +145,12 @@ class Inbox:
                 self._client.connect(broker.host, broker.port, keepalive=KEEPALIVE_S)
                 began = time.monotonic()
                 self._loop()
-                wait_s = 0.1 if time.monotonic() - began > 5 else wait_s
+                failures = 0 if time.monotonic() - began > 5 else failures
             except (OSError, ConfigError, ValueError) as error:
-                if wait_s >= 5:
-                    log("broker.unreachable", level="warning", error=error)
+                self._health.say(Part.BROKER, Reason.NO_BROKER, error)
             if not self._stopped:
-                time.sleep(wait_s * (0.5 + random.random()))
-                wait_s = min(5.0, wait_s * 2)
+                failures += 1
+                time.sleep(next_retry_s(failures, random.random()))
 
     def _loop(self) -> None:
         while not self._stopped and self._client.loop(timeout=0.5) == mqtt.MQTT_ERR_SUCCESS:
@@ -151,20 +158,21 @@ class Inbox:
 
     def _on_connect(self, client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
-            log("broker.refused", level="warning", reason=reason)
+            self._health.say(Part.BROKER, Reason.BROKER_REFUSES, reason)
             return
         client.subscribe([(text, self._qos) for text in self._filters])
 
     def _on_subscribe(self, _client: mqtt.Client, _data: Any, _mid: int, reasons: Any, _properties: Any) -> None:
         if any(reason.is_failure for reason in reasons):
-            log("broker.subscription_refused", level="error", reasons=reasons)
+            self._health.say(Part.BROKER, Reason.BROKER_REFUSES, f"subscription: {reasons}")
             return
         self.connected_since = time.monotonic()
+        self._health.say(Part.BROKER, None)
         log("broker.connected", filters=len(self._filters))
 
     def _on_disconnect(self, _client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if self.connected_since is not None and not self._stopped:
-            log("broker.disconnected", level="warning", reason=reason)
+            self._health.say(Part.BROKER, Reason.NO_BROKER, reason)
         self.connected_since = None
 
     def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
@@ -172,6 +180,7 @@ class Inbox:
         with self._arrived:
             if self._bytes + size > self._max_bytes:
                 self.shed += 1
+                self._health.say(Part.INBOX, Reason.INBOX_FULL, f"{self._max_bytes} bytes")
                 return
             self._waiting.append(Message(message.topic, bytes(message.payload)))
             self._bytes += size

@@ -17,19 +17,23 @@ from contracts import wire
 from contracts.cursor import Position
 from contracts.log import log
 from contracts.profiles import Profile
+from contracts.readiness import Part
+from contracts.readiness import Reason as Waits
 from contracts.reasons import Reason
 from ingest_service import alarms, live
 from ingest_service.admission import Admission, Flush, Held, Key, Message
+from ingest_service.back_off import next_retry_s
 from ingest_service.bodies import Refusal
 from ingest_service.columns import Array
 from ingest_service.counters import Counters
 from ingest_service.detection import journal
 from ingest_service.detection.fleet import Finding, Fleet
+from ingest_service.health import Health
 from ingest_service.inbox import Inbox
 from ingest_service.newest import Newest, Rows
 from ingest_service.registry import Registry
 from ingest_service.settings import Settings, parse_shards
-from ingest_service.store.connection import DatabaseError, RefusedByDatabase
+from ingest_service.store.connection import DatabaseError, RefusedByDatabase, reason_of
 from ingest_service.store.store import CursorMoved, SchemaMissing, ShardTaken, Stay, Store, Work
 
 STRANGER_PERIOD_S = 600.0  # one note in quarantine per unregistered topic and ten minutes
@@ -41,11 +45,14 @@ MAX_STRANGERS = 10_000  # topics remembered as noted
 class Pipeline:
     """A worker: everything it holds in memory, and the round."""
 
-    def __init__(self, settings: Settings, profiles: Mapping[str, Profile], store: Store, inbox: Inbox) -> None:
+    def __init__(
+        self, settings: Settings, profiles: Mapping[str, Profile], store: Store, inbox: Inbox, health: Health
+    ) -> None:
         self.settings = settings
         self.profiles = dict(profiles)
         self.store = store
         self.inbox = inbox
+        self.health = health
         self.shards = parse_shards(settings.shards)
         self.counters = Counters()
         self._strangers: dict[str, float] = {}
@@ -94,12 +101,15 @@ class Pipeline:
             seen[shard] = flush
         entries = 0
         for flushed in self.store.journal(seen):
+            self.health.say(Part.DETECTION, Waits.CATCHING_UP)
+            self.health.turn()
             blocks, clocks = journal.read_flush(flushed, self.profiles, self._slot_of, self._agent_index)
             self.fleet.examine(blocks, clocks)  # its findings are alarms already
             self.newest.take(blocks)
             entries += 1
         self.fleet.keep()
         self.newest.keep()
+        self.health.say(Part.DETECTION, None)
         now = time.monotonic()
         self.last_word = {
             index: now for agent_id in self.store.known_agents() if (index := self._agent_index(agent_id)) is not None
@@ -129,6 +139,7 @@ class Pipeline:
 
     def round(self, messages: list[Message], stopping: threading.Event) -> None:
         """Carry messages into the store. Waits out a lost database; returns early only when stopping."""
+        self.health.turn()
         now = time.monotonic()
         checking = now >= self._next_check
         if checking:
@@ -157,20 +168,19 @@ class Pipeline:
                     self.load()
                     self._stale = False
                 self._round(messages, checking, readmit, refuse)
-                if failures:
-                    log("database.back", failures=failures)
+                self.health.say(Part.DATABASE, None)
                 return
             except (CursorMoved, ShardTaken, SchemaMissing, DatabaseError) as error:
                 failures += 1
                 self.counters.rollbacks += 1
                 self._stale = self._stale or isinstance(error, CursorMoved)
                 self._take_back()
-                if failures == 1:
-                    log("flush.failed", level="warning", error=str(error).strip(), kind=type(error).__name__)
+                self.health.turn()
                 if isinstance(error, RefusedByDatabase):
                     self._isolate(messages, checking, stopping, str(error).strip(), refuse)
                     return
-                if stopping.wait(min(5.0, 0.1 * 2**failures) * (0.5 + random.random())):
+                self.health.say(Part.DATABASE, reason_of(error), error)
+                if stopping.wait(next_retry_s(failures, random.random())):
                     return
 
     def _round(self, messages: list[Message], checking: bool, readmit: list[int] | None, refuse: str | None) -> None:

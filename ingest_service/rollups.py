@@ -14,25 +14,30 @@ from typing import Any
 
 from contracts.log import log
 from contracts.profiles import Profile
+from contracts.readiness import Part
+from ingest_service.health import Health
 from ingest_service.settings import Database
 from ingest_service.store import partitions, schema
-from ingest_service.store.connection import Connection, DatabaseError, connect
+from ingest_service.store.connection import Connection, DatabaseError, connect, reason_of
 
 PERIOD_S = 2.0
+LOCK_WAIT_S = 600  # an index that is made concurrently waits for every transaction that began before it
 WAIT_LONGEST = timedelta(minutes=15)  # an hour whose kind fell quiet is closed by the server's clock
 CLOSE_PERIOD_S = 30.0
 LOCK = 0x44555248
 
 
-def run(database: Database, profiles: Mapping[str, Profile], *, grace_s: int, stopping: threading.Event) -> None:
+def run(
+    database: Database, profiles: Mapping[str, Profile], *, grace_s: int, stopping: threading.Event, health: Health
+) -> None:
     """Roll up until stopped, and once more then; a lost database is waited for."""
     connection: Connection | None = None
-    failing, next_close, last = False, 0.0, False
+    next_close, last = 0.0, False
     while not last:
         last = stopping.wait(PERIOD_S * (0.75 + 0.5 * random.random()))
         try:
             if connection is None or connection.closed:
-                connection = connect(database, name="roller")
+                connection = connect(database, name="roller", lock_wait_s=LOCK_WAIT_S)
             held = connection.execute("SELECT pg_try_advisory_lock(%s, hashtext(current_schema()))", (LOCK,)).fetchone()
             if not held or not held[0]:
                 continue
@@ -43,13 +48,9 @@ def run(database: Database, profiles: Mapping[str, Profile], *, grace_s: int, st
             if time.monotonic() >= next_close:
                 next_close = time.monotonic() + CLOSE_PERIOD_S
             connection.execute("SELECT pg_advisory_unlock(%s, hashtext(current_schema()))", (LOCK,))
-            if failing:
-                log("roller.back")
-            failing = False
+            health.say(Part.ROLLUPS, None)
         except DatabaseError as error:
-            if not failing:
-                log("roller.failed", level="warning", error=str(error).strip())
-            failing = True
+            health.say(Part.ROLLUPS, reason_of(error), error)
             if connection is not None:
                 connection.close()
             connection = None

@@ -1,17 +1,50 @@
-"""Connections of the ingest service to PostgreSQL: one schema through search_path, UTC, plain autocommit."""
+"""Connections of the ingest service to PostgreSQL: one schema through search_path, UTC, plain autocommit; and what its
+errors mean.
+
+Promise: a lock is waited for LOCK_WAIT_S, and a dead peer found within PEER_WAIT_MS. The time limits that a server or a
+role sets for statements are not taken over: a flush that is cancelled would be tried again, whole, for ever.
+"""
 
 from typing import Any
 
 import psycopg
+from psycopg import errors as sqlstate
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from contracts.readiness import Reason
 from ingest_service.settings import Database
+
+LOCK_WAIT_S = 10
+PEER_WAIT_MS = 30_000
+PATIENCE = {  # unless the URL says otherwise
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": PEER_WAIT_MS,
+}
+NO_LIMIT = ("statement_timeout", "transaction_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout")
 
 # What may go wrong, for those who may not import psycopg.
 DatabaseError = psycopg.Error
 DatabaseAway = psycopg.OperationalError
-RefusedByDatabase = (psycopg.DataError, psycopg.IntegrityError)
+RefusedByDatabase = (  # what the content is to blame for, by SQLSTATE: other content would have been taken
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    sqlstate.RaiseException,  # a trigger's
+    sqlstate.WithCheckOptionViolation,
+    sqlstate.ProgramLimitExceeded,  # a row that does not fit a page
+)
+_REASONS: tuple[tuple[type[psycopg.Error], Reason], ...] = (
+    (sqlstate.ReadOnlySqlTransaction, Reason.DATABASE_READ_ONLY),
+    (sqlstate.DiskFull, Reason.DISK_FULL),
+    (sqlstate.TooManyConnections, Reason.TOO_MANY_CONNECTIONS),
+    (sqlstate.LockNotAvailable, Reason.LOCKED),
+    (sqlstate.DeadlockDetected, Reason.LOCKED),
+    (sqlstate.QueryCanceled, Reason.TOO_SLOW),
+)
+_CONTENT_OF_SCHEMA = ("42", "3F")  # SQLSTATE classes: access rule violation or syntax, invalid schema name
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -24,9 +57,33 @@ def check_url(url: str) -> None:
         raise ValueError(f"not a connection URL: {str(error).strip()}") from error
 
 
-def connect(database: Database, *, name: str) -> Connection:
+def reason_of(error: BaseException) -> Reason:
+    """Why the database does not serve, from what it said or what the store made of it."""
+    if isinstance(known := getattr(error, "reason", None), Reason):
+        return known
+    for kind, reason in _REASONS:
+        if isinstance(error, kind):
+            return reason
+    state = getattr(error, "sqlstate", None) or ""
+    if state[:2] in _CONTENT_OF_SCHEMA:
+        return Reason.SCHEMA_DIFFERS
+    words = str(error)
+    if "No space left on device" in words:  # in the words of a server that cannot even start a session
+        return Reason.DISK_FULL
+    if "too many clients" in words or "connection slots" in words:  # libpq keeps no SQLSTATE of a refused connection
+        return Reason.TOO_MANY_CONNECTIONS
+    return Reason.NO_DATABASE if isinstance(error, psycopg.OperationalError) else Reason.DATABASE_FAILS
+
+
+def connect(database: Database, *, name: str, lock_wait_s: int = LOCK_WAIT_S) -> Connection:
     """An open autocommit connection; raises psycopg.OperationalError."""
-    connection = psycopg.connect(database.url, autocommit=True, application_name=f"dure {name}", connect_timeout=5)
+    where = make_conninfo("", **{**PATIENCE, **conninfo_to_dict(database.url)})
+    connection = psycopg.connect(where, autocommit=True, application_name=f"dure {name}")
     connection.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(database.schema)))
-    connection.execute("SET timezone TO 'UTC'")
+    wanted = {"timezone": "UTC", "lock_timeout": f"{lock_wait_s}s", **dict.fromkeys(NO_LIMIT, "0")}
+    connection.execute(
+        "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS wanted (name, value) "
+        "WHERE current_setting(name, true) IS NOT NULL",  # servers differ in which limits they know
+        (list(wanted), list(wanted.values())),
+    )
     return connection

@@ -15,6 +15,7 @@ import psycopg
 
 from contracts.cursor import Position
 from contracts.profiles import Profile
+from contracts.readiness import Reason
 from ingest_service.admission import Flush, Held, Key
 from ingest_service.alarms import Change
 from ingest_service.columns import to_json
@@ -33,6 +34,8 @@ OUTCOME_WAIT_S = 0.2
 class CursorMoved(RuntimeError):
     """A cursor is not where memory had it: another writer, or a database restored from backup."""
 
+    reason = Reason.CURSOR_MOVED
+
 
 class OutcomeUnknown(CursorMoved):
     """A COMMIT was not answered and the database could not be asked: the cursors may or may not have moved."""
@@ -41,9 +44,13 @@ class OutcomeUnknown(CursorMoved):
 class ShardTaken(RuntimeError):
     """Another worker serves a shard."""
 
+    reason = Reason.SHARD_TAKEN
+
 
 class SchemaMissing(RuntimeError):
     """The database has not been migrated to this version."""
+
+    reason = Reason.SCHEMA_MISSING
 
 
 Stay = tuple[int, str | None, str]  # quarantine_id, new reason (None: as it was), detail

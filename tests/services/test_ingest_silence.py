@@ -6,6 +6,7 @@ import threading
 import time
 
 from contracts import profiles
+from ingest_service.health import Health
 from ingest_service.inbox import Inbox
 from ingest_service.pipeline import Pipeline
 from ingest_service.settings import Database as DatabaseSettings
@@ -34,8 +35,8 @@ def test_a_silent_agent_is_one_alarm_until_it_speaks(database, broker):
         shards=shards,
         quarantine_bytes=0,
     )
-    inbox = Inbox(settings.broker_file, shards, worker="test", qos=0, max_bytes=1 << 20)
-    pipeline = Pipeline(settings, kinds, store, inbox)
+    inbox = Inbox(settings.broker_file, shards, worker="test", qos=0, max_bytes=1 << 20, health=Health())
+    pipeline = Pipeline(settings, kinds, store, inbox, Health())
     pipeline.load()
     stopping = threading.Event()
     worker = threading.Thread(target=pipeline.run, args=(stopping,))
