@@ -25,6 +25,7 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 # magic, version, flags, epoch, seq, floor, nonce, first, count, clock_ms, taken_ms, backlog, CRC-32 of the body
 _HEADER = struct.Struct("<2sBBQIIIQHqqII")
 HEADER_BYTES = _HEADER.size
+_COUNT_AT = struct.calcsize("<2sBBQIIIQ")
 
 Groups = dict[str, dict[str, list[Any]]]
 
@@ -163,6 +164,11 @@ def unpack(payload: bytes) -> tuple[Header, memoryview]:
     if zlib.crc32(body) != crc:
         raise WireError(Reason.MALFORMED_BODY, "cannot read batch: checksum of the body differs", header)
     return header, body
+
+
+def peek_count(payload: bytes) -> int:
+    """Observations that a message announces, unchecked; 0 when it is too short to say."""
+    return payload[_COUNT_AT] | payload[_COUNT_AT + 1] << 8 if len(payload) >= HEADER_BYTES else 0
 
 
 def encode_cursor(message: CursorMessage) -> bytes:

@@ -27,6 +27,7 @@ class Message(msgspec.Struct, frozen=True):
 
     topic: str
     payload: bytes
+    observations: int = 1  # as the header announces, or 1
 
 
 class Tally(msgspec.Struct):

@@ -1,33 +1,39 @@
 """The ingest service's side of MQTT: batches in, cursors and live changes out. The network runs in a thread of its own.
 
-Promise: at most `max_bytes` of messages wait; beyond that they are dropped and counted; their agents send them again.
-Subscribes with a clean session: the broker stores nothing of ours that matters.
+Promise: at most `max_bytes` of messages wait, either way; beyond that they are dropped and counted; agents send theirs
+again. Subscribes with a clean session: the broker stores nothing of ours that matters.
 """
 
+import contextlib
 import random
+import select
+import socket
 import threading
 import time
 import tomllib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
-import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
 
 from contracts import topics, wire
 from contracts.config import ConfigError
 from contracts.log import log
 from contracts.readiness import Part, Reason
 from contracts.topics import Channel
+from ingest_service import mqtt
 from ingest_service.admission import Message
 from ingest_service.back_off import next_retry_s
 from ingest_service.health import Health
+from ingest_service.registry import Agent
 
 KEEPALIVE_S = 15
+CONNECT_S = 10.0  # from the first byte to the granted subscription
 MESSAGE_OVERHEAD = 200  # Python's own bytes for a queued message
+RECEIVE_BYTES = 1 << 18
+MAX_PACKET_BYTES = wire.MAX_BODY_BYTES + 4096
 
 
 class Broker(msgspec.Struct, frozen=True):
@@ -50,60 +56,78 @@ def read_broker(file: Path) -> Broker:
         raise ConfigError(f"{file}: {error}") from error
 
 
+class Refused(ConnectionError):
+    """The broker does not let us in, or refuses the subscription."""
+
+
 class Inbox:
     """A subscription to the batches of some shards."""
 
     def __init__(
         self, broker_file: Path, shards: Sequence[int], *, worker: str, qos: int, max_bytes: int, health: Health
     ) -> None:
-        self.shed = 0
-        self._health = health
+        self.shed = 0  # batches dropped because too many wait
         self.connected_since: float | None = None  # monotonic seconds
+        self._health = health
         self._broker_file = broker_file
         self._worker = worker
         self._filters = topics.filters(Channel.BATCH, None if len(shards) == topics.SHARDS else list(shards))
         self._qos = qos
         self._max_bytes = max_bytes
         self._waiting: deque[Message] = deque()
-        self._bytes = 0
+        self._bytes = self._observations = 0
         self._arrived = threading.Condition()
+        self._outgoing: deque[bytes] = deque()
+        self._outgoing_bytes = 0
+        self._sending = threading.Lock()
+        self._wake, self._woken = socket.socketpair()
+        self._wake.setblocking(False)
+        self._woken.setblocking(False)
+        self._topics: dict[tuple[int, Channel], bytes] = {}  # by agent index
         self._stopped = False
-        self._client = self._new_client()
+        read_broker(broker_file)
         self._thread = threading.Thread(target=self._run, name="inbox", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    def take(self, max_messages: int, max_wait_s: float) -> list[Message]:
-        """What has arrived, in order: as soon as there are `max_messages`, or `max_wait_s` after the first; empty after
-        that time.
+    def take(self, max_observations: int, max_wait_s: float) -> list[Message]:
+        """What has arrived, in order: as soon as there are so many observations, or after the wait; a heartbeat counts
+        as one.
         """
         deadline = time.monotonic() + max_wait_s
         with self._arrived:
-            while len(self._waiting) < max_messages and not self._stopped:
+            while self._observations < max_observations and not self._stopped:
                 left = deadline - time.monotonic()
                 if left <= 0 or not self._arrived.wait(left):
                     break
-            taken = [self._waiting.popleft() for _ in range(min(max_messages, len(self._waiting)))]
-            self._bytes -= sum(len(message.payload) + MESSAGE_OVERHEAD for message in taken)
+            taken: list[Message] = []
+            observations = size = 0
+            while self._waiting and observations < max_observations:
+                message = self._waiting.popleft()
+                observations += message.observations
+                size += len(message.payload) + MESSAGE_OVERHEAD
+                taken.append(message)
+            self._observations -= observations
+            self._bytes -= size
             if self._bytes < self._max_bytes // 2:
                 self._health.say(Part.INBOX, None)
             return taken
 
-    def reply(self, municipality: str, agent: str, cursor: wire.CursorMessage) -> None:
-        """Tell an agent how far one of its epochs is committed; only after COMMIT."""
-        self._client.publish(
-            topics.of_agent(municipality, agent, Channel.CURSOR), wire.encode_cursor(cursor), qos=self._qos
+    def reply(self, cursors: Iterable[tuple[Agent, wire.CursorMessage]]) -> None:
+        """Tell agents how far an epoch of theirs is committed; only after COMMIT."""
+        self._send(
+            [mqtt.publish(self._topic(agent, Channel.CURSOR), wire.encode_cursor(cursor)) for agent, cursor in cursors]
         )
 
-    def publish_live(self, municipality: str, agent: str, content: bytes) -> None:
-        self._client.publish(topics.of_agent(municipality, agent, Channel.LIVE), content, qos=0)
+    def publish_live(self, contents: Iterable[tuple[Agent, bytes]]) -> None:
+        self._send([mqtt.publish(self._topic(agent, Channel.LIVE), content) for agent, content in contents])
 
     def stop(self) -> None:
         with self._arrived:
             self._stopped = True
             self._arrived.notify_all()
-        self._client.disconnect()
+        self._wake_up()
         self._thread.join(timeout=5)
 
     @property
@@ -116,72 +140,133 @@ class Inbox:
             time.sleep(0.02)
         return self.connected
 
-    def _new_client(self) -> mqtt.Client:
-        broker = read_broker(self._broker_file)
-        client = mqtt.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=f"{broker.client_id}-{self._worker}",
-            clean_session=True,
-            protocol=mqtt.MQTTv311,
-        )
-        client.username_pw_set(broker.username, broker.password)
-        client.on_connect = self._on_connect
-        client.on_subscribe = self._on_subscribe
-        client.on_disconnect = self._on_disconnect
-        client.on_message = self._on_message
-        # Only the network thread writes to the socket: paho's publish() would write from the caller's thread as well,
-        # and
-        # two writers interleave their packets when the socket is full.
-        client.on_socket_register_write = lambda *_: None
-        return client
+    def _topic(self, agent: Agent, channel: Channel) -> bytes:
+        found = self._topics.get((agent.index, channel))
+        if found is None:
+            found = mqtt.topic_of(topics.of_agent(agent.municipality, agent.name, channel))
+            self._topics[agent.index, channel] = found
+        return found
+
+    def _send(self, packets: list[bytes]) -> None:
+        """Hand packets to the network thread; what is too much for the broker is dropped, and asked for again."""
+        data = b"".join(packets)
+        with self._sending:
+            if not data or not self.connected or self._outgoing_bytes + len(data) > self._max_bytes:
+                return
+            self._outgoing.append(data)
+            self._outgoing_bytes += len(data)
+        self._wake_up()
+
+    def _wake_up(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # full of wakes already
+            self._wake.send(b"w")
+
+    # The network thread.
 
     def _run(self) -> None:
         """Stay connected until stopped; credentials are read anew for each attempt."""
         failures = 0
         while not self._stopped:
+            began = time.monotonic()
             try:
-                broker = read_broker(self._broker_file)
-                self._client.username_pw_set(broker.username, broker.password)
-                self._client.connect(broker.host, broker.port, keepalive=KEEPALIVE_S)
-                began = time.monotonic()
-                self._loop()
-                failures = 0 if time.monotonic() - began > 5 else failures
-            except (OSError, ConfigError, ValueError) as error:
-                self._health.say(Part.BROKER, Reason.NO_BROKER, error)
+                self._serve(read_broker(self._broker_file))
+            except Refused as error:
+                self._health.say(Part.BROKER, Reason.BROKER_REFUSES, error)
+            except (OSError, ConfigError, mqtt.ProtocolError) as error:
+                if not self._stopped:
+                    self._health.say(Part.BROKER, Reason.NO_BROKER, error)
+            self.connected_since = None
+            with self._sending:
+                self._outgoing.clear()
+                self._outgoing_bytes = 0
             if not self._stopped:
-                failures += 1
+                failures = 1 if time.monotonic() - began > 5 else failures + 1
                 time.sleep(next_retry_s(failures, random.random()))
 
-    def _loop(self) -> None:
-        while not self._stopped and self._client.loop(timeout=0.5) == mqtt.MQTT_ERR_SUCCESS:
-            pass
+    def _serve(self, broker: Broker) -> None:
+        """One connection, from its beginning to its end, which is an exception unless we were stopped."""
+        client_id = f"{broker.client_id}-{self._worker}"
+        with socket.create_connection((broker.host, broker.port), timeout=CONNECT_S) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.sendall(mqtt.connect(client_id, broker.username, broker.password, KEEPALIVE_S))
+            connection.setblocking(False)
+            self._exchange(connection)
+            with contextlib.suppress(OSError):
+                connection.send(mqtt.DISCONNECT)
 
-    def _on_connect(self, client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        if reason.is_failure:
-            self._health.say(Part.BROKER, Reason.BROKER_REFUSES, reason)
+    def _exchange(self, connection: socket.socket) -> None:
+        buffer, end = bytearray(RECEIVE_BYTES + MAX_PACKET_BYTES), 0
+        view = memoryview(buffer)
+        unsent = memoryview(b"")
+        began = heard = told = time.monotonic()
+        poll = select.poll()
+        poll.register(self._woken, select.POLLIN)
+        while not self._stopped:
+            poll.register(connection, select.POLLIN | (select.POLLOUT if unsent else 0))
+            events = dict(poll.poll(500))
+            now = time.monotonic()
+            if events.get(self._woken.fileno()):
+                with contextlib.suppress(BlockingIOError):
+                    self._woken.recv(4096)
+            if events.get(connection.fileno(), 0) & ~select.POLLOUT:
+                received = connection.recv_into(view[end : end + RECEIVE_BYTES])
+                if received == 0:
+                    raise ConnectionError("the broker closed the connection")
+                heard, end = now, end + received
+                messages, ids, others, used = mqtt.read(buffer, end, MAX_PACKET_BYTES)
+                buffer[: end - used] = buffer[used:end]
+                end -= used
+                self._deliver(messages)
+                unsent = memoryview(bytes(unsent) + b"".join([mqtt.puback(number) for number in ids]))
+                for packet in others:
+                    unsent = memoryview(bytes(unsent) + self._on_packet(packet))
+            if not unsent:
+                unsent = memoryview(self._next_outgoing())
+            if unsent:
+                with contextlib.suppress(BlockingIOError):
+                    unsent = unsent[connection.send(unsent) :]
+                    told = now
+            if not self.connected and now - began > CONNECT_S:
+                raise ConnectionError(f"the broker granted no subscription in {CONNECT_S:.0f} s")
+            if now - heard > 1.5 * KEEPALIVE_S:
+                raise ConnectionError(f"nothing heard of the broker for {now - heard:.0f} s")
+            if (now - told > KEEPALIVE_S / 2 or now - heard > KEEPALIVE_S) and not unsent:
+                unsent, told = memoryview(mqtt.PINGREQ), now
+
+    def _next_outgoing(self) -> bytes:
+        with self._sending:
+            data = b"".join(self._outgoing)
+            self._outgoing.clear()
+            self._outgoing_bytes = 0
+            return data
+
+    def _on_packet(self, packet: mqtt.Packet) -> bytes:
+        """What to answer to a packet that is no message."""
+        if packet.type == mqtt.CONNACK:
+            code = packet.body[1] if len(packet.body) == 2 else 3
+            if code:
+                raise Refused(mqtt.REFUSALS.get(code, f"return code {code}"))
+            return mqtt.subscribe(1, self._filters, self._qos)
+        if packet.type == mqtt.SUBACK:
+            if mqtt.FAILED in packet.body[2:]:
+                raise Refused(f"subscription: {', '.join(self._filters)}")
+            self.connected_since = time.monotonic()
+            self._health.say(Part.BROKER, None)
+            log("broker.connected", filters=len(self._filters))
+        return b""
+
+    def _deliver(self, messages: list[tuple[str, bytes]]) -> None:
+        if not messages:
             return
-        client.subscribe([(text, self._qos) for text in self._filters])
-
-    def _on_subscribe(self, _client: mqtt.Client, _data: Any, _mid: int, reasons: Any, _properties: Any) -> None:
-        if any(reason.is_failure for reason in reasons):
-            self._health.say(Part.BROKER, Reason.BROKER_REFUSES, f"subscription: {reasons}")
-            return
-        self.connected_since = time.monotonic()
-        self._health.say(Part.BROKER, None)
-        log("broker.connected", filters=len(self._filters))
-
-    def _on_disconnect(self, _client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        if self.connected_since is not None and not self._stopped:
-            self._health.say(Part.BROKER, Reason.NO_BROKER, reason)
-        self.connected_since = None
-
-    def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
-        size = len(message.payload) + MESSAGE_OVERHEAD
         with self._arrived:
-            if self._bytes + size > self._max_bytes:
-                self.shed += 1
-                self._health.say(Part.INBOX, Reason.INBOX_FULL, f"{self._max_bytes} bytes")
-                return
-            self._waiting.append(Message(message.topic, bytes(message.payload)))
-            self._bytes += size
+            for topic, payload in messages:
+                size = len(payload) + MESSAGE_OVERHEAD
+                if self._bytes + size > self._max_bytes:
+                    self.shed += 1
+                    self._health.say(Part.INBOX, Reason.INBOX_FULL, f"{self._max_bytes} bytes")
+                    continue
+                observations = wire.peek_count(payload) or 1
+                self._waiting.append(Message(topic, payload, observations))
+                self._bytes += size
+                self._observations += observations
             self._arrived.notify()

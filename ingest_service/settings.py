@@ -30,7 +30,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(description="MQTT quality of service to subscribe with; the cursor makes 0 safe.", ge=0, le=1)
     ] = 0
     flush_wait_ms: Annotated[int, Meta(description="Longest wait before what has arrived is committed.", ge=1)] = 100
-    flush_batches: Annotated[int, Meta(description="Most batches in one transaction.", ge=1)] = 500
+    flush_observations: Annotated[
+        int, Meta(description="Observations after which what has arrived is committed without more waiting.", ge=1)
+    ] = 20_000
     inbox_bytes: Annotated[
         int,
         Meta(
@@ -53,10 +55,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     newest_rows: Annotated[
         int,
         Meta(
-            description="Most rows of newest observations written in one transaction; the rest waits for the next.",
-            ge=100,
+            description="Most rows of newest observations written in one transaction; the rest waits for the next. A "
+            "fifth of a worker's time goes into them at most.",
+            ge=500,
         ),
-    ] = 5000
+    ] = 20_000
     save_period_s: Annotated[
         int, Meta(description="Time within which the detectors' whole state is saved, a shard at a time.", ge=1)
     ] = 60

@@ -1,18 +1,25 @@
 """All detectors of a worker's part of the city, as one object: examine a flush, take it back, save a shard, restore it.
 
 Promise: the findings depend only on the observations in arrival order and the agents' clocks, however they are cut into
-flushes. A flush whose transaction failed leaves no trace (`undo`). Alarms belong to `alarms`; this module only finds.
+flushes. Flushes that are not committed leave no trace (`undo`), however many there are.
+Alarms belong to `alarms`; this module only finds.
 """
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
+import zstandard
 
 from contracts.profiles import Profile
 from ingest_service.columns import Array, Block, as_float
 from ingest_service.detection import monitors, silence
+
+MAX_SAVE_BYTES = 1 << 31  # of a shard when decompressed
+_compressor = zstandard.ZstdCompressor(level=1)
+_decompressor = zstandard.ZstdDecompressor()
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -68,14 +75,16 @@ class Fleet:
     def __init__(self, profiles: Mapping[str, Profile]) -> None:
         self.kinds = {kind: _Kind(profile) for kind, profile in profiles.items()}
         self.clock_ms = np.full(16, silence.NEVER, np.int64)
-        self._undo: list[tuple[Array, Array, Array]] = []  # array, index, values before
+        self._flushes: deque[list[tuple[Array, Array, Array]]] = deque()  # of those not committed: array, index, before
+        self._undo: list[tuple[Array, Array, Array]] = []  # of the flush in hand
 
     def examine(self, blocks: Sequence[Block], clocks: Mapping[int, int]) -> list[Finding]:
         """Findings of a flush: its blocks in arrival order, then a sweep by the agents' clocks ({agent index: ms})."""
-        self._undo.clear()
+        self._undo = []
+        self._flushes.append(self._undo)
         found: list[Finding] = []
-        for block in blocks:  # first, because `_remember` keeps the arrays themselves
-            self.kinds[block.kind].grow(int(block.slot.max(initial=-1)) + 1)
+        for block in blocks:
+            self._grow(block.kind, int(block.slot.max(initial=-1)) + 1)
         for block in blocks:
             kind = self.kinds[block.kind]
             self._remember(kind, np.unique(block.slot))
@@ -89,18 +98,32 @@ class Fleet:
 
     def excuse(self, kind: str, slots: Sequence[int]) -> None:
         """These devices report changes only: their silence says nothing."""
-        self.kinds[kind].grow(max(slots, default=-1) + 1)
+        self._grow(kind, max(slots, default=-1) + 1)
         self.kinds[kind].excused[list(slots)] = 1
 
     def undo(self) -> None:
-        """Take the last `examine` back."""
-        for array, index, before in reversed(self._undo):
-            array[index] = before
-        self._undo.clear()
+        """Take back every `examine` that is not committed."""
+        while self._flushes:
+            for array, index, before in reversed(self._flushes.pop()):
+                array[index] = before
 
     def keep(self) -> None:
-        """The last `examine` is committed: nothing takes it back any more."""
-        self._undo.clear()
+        """The oldest `examine` is committed: nothing takes it back any more."""
+        self._flushes.popleft()
+
+    def _grow(self, kind: str, n: int) -> None:
+        """Make room for n slots. What is to be undone names arrays, so it moves to the grown ones."""
+        state = self.kinds[kind]
+        if n <= state.size:
+            return
+        old = [array for _, part in state.parts() for array in part]
+        state.grow(n)
+        new = [array for _, part in state.parts() for array in part]
+        self._move({id(before): after for before, after in zip(old, new, strict=True)})
+
+    def _move(self, grown: Mapping[int, Array]) -> None:
+        for flush in self._flushes:
+            flush[:] = [(grown.get(id(array), array), index, before) for array, index, before in flush]
 
     def _remember(self, kind: _Kind, slots: Array) -> None:
         for _, state in kind.parts():
@@ -164,7 +187,9 @@ class Fleet:
     def _tell(self, clocks: Mapping[int, int], blocks: Sequence[Block] = ()) -> None:
         top = max(clocks, default=-1)
         if top >= len(self.clock_ms):
-            self.clock_ms = np.concatenate([self.clock_ms, np.full(top + 1, silence.NEVER, np.int64)])
+            old = self.clock_ms
+            self.clock_ms = np.concatenate([old, np.full(top + 1, silence.NEVER, np.int64)])
+            self._move({id(old): self.clock_ms})
         index = np.array(list(clocks), np.int64)
         self._undo.append((self.clock_ms, index, self.clock_ms[index]))
         spoke_ms = self._next_words(blocks)
@@ -226,7 +251,7 @@ class Fleet:
             )
             if len(slots) == 0:
                 continue
-            ids = np.array(device_ids[name], np.int32)[slots]
+            ids = np.fromiter(map(device_ids[name].__getitem__, slots.tolist()), np.int32, len(slots))
             parts = {
                 part: {field: getattr(state, field)[slots].tobytes() for field in state._fields}
                 for part, state in kind.parts()
@@ -236,13 +261,13 @@ class Fleet:
         told = np.flatnonzero(self.clock_ms != silence.NEVER)
         mine = told[shard_of_agent[told] == shard]
         clocks = {int(agent_ids[index]): int(self.clock_ms[index]) for index in mine}
-        return msgspec.msgpack.encode({"kinds": kinds, "clocks": clocks})
+        return _compressor.compress(msgspec.msgpack.encode({"kinds": kinds, "clocks": clocks}))
 
     def restore(self, saved: bytes, slot_of: Any, agent_index: Any) -> None:
         """Put a saved shard back. slot_of(kind, device_id) and agent_index(agent_id) give this process's places, or
         None.
         """
-        content = msgspec.msgpack.decode(saved, strict=False)
+        content = msgspec.msgpack.decode(_decompressor.decompress(saved, max_output_size=MAX_SAVE_BYTES), strict=False)
         for name, entry in content["kinds"].items():
             if name not in self.kinds:
                 continue
@@ -250,7 +275,7 @@ class Fleet:
             places = [slot_of(name, device_id) for device_id in np.frombuffer(entry["device_id"], np.int32).tolist()]
             known = np.array([place is not None for place in places], bool)
             slots = np.array([place for place in places if place is not None], np.int64)
-            kind.grow(int(slots.max(initial=-1)) + 1)
+            self._grow(name, int(slots.max(initial=-1)) + 1)
             for part, state in kind.parts():
                 fields = entry["parts"].get(part)
                 for field in state._fields if fields else ():
@@ -264,7 +289,6 @@ class Fleet:
                     array[slots] = values
         clocks = {agent_index(int(agent_id)): clock for agent_id, clock in content["clocks"].items()}
         self._tell({index: clock for index, clock in clocks.items() if index is not None})
-        self._undo.clear()
 
 
 def _extend(old: Any, new: Any, size: int) -> list[Array]:

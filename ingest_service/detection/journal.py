@@ -29,18 +29,18 @@ def entries(
         entry = content.setdefault(int(shard_of_agent[index]), {"blocks": [], "clocks": {}})
         entry["clocks"][int(agent_ids[index])] = clock
     for block in blocks:
-        shards = shard_of_agent[block.agent]
-        touched = np.unique(shards).tolist()
-        for shard in touched:
-            part = block if len(touched) == 1 else block.take(shards == shard)
-            packed = {name: column.tobytes() for name, column in part.columns.items()}
-            content.setdefault(shard, {"blocks": [], "clocks": {}})["blocks"].append(
+        order = np.argsort(shard_of_agent[block.agent], kind="stable")
+        part = block.take(order)
+        shards, speakers = shard_of_agent[part.agent], agent_ids[part.agent].astype(np.int32)
+        starts = np.flatnonzero(np.diff(shards, prepend=-1)).tolist()
+        for start, end in zip(starts, [*starts[1:], len(part)], strict=True):
+            content.setdefault(int(shards[start]), {"blocks": [], "clocks": {}})["blocks"].append(
                 {
                     "kind": part.kind,
-                    "device_id": part.device_id.tobytes(),
-                    "observed_ms": part.observed_ms.tobytes(),
-                    "agent_id": agent_ids[part.agent].astype(np.int32).tobytes(),
-                    "columns": packed,
+                    "device_id": part.device_id[start:end].tobytes(),
+                    "observed_ms": part.observed_ms[start:end].tobytes(),
+                    "agent_id": speakers[start:end].tobytes(),
+                    "columns": {name: column[start:end].tobytes() for name, column in part.columns.items()},
                 }
             )
     return {shard: _compressor.compress(msgspec.msgpack.encode(entry)) for shard, entry in content.items()}

@@ -149,10 +149,10 @@ def step(state: Any, i: int, at_ms: int, value: float, limits: Any, may_stay: An
     return raised | cleared << CLEARED
 
 
-_step = numba.njit(cache=True)(step)
+_step = numba.njit(cache=True, nogil=True)(step)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def run(
     state: Any,
     slot: Array,

@@ -27,7 +27,7 @@ def new_state(n: int) -> State:
     return State(np.full(n, NEVER, np.int64), np.full(n, -1, np.int32), np.zeros(n, np.uint8))
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def hear(heard_ms: Array, agent_of: Array, silent: Array, slot: Array, at_ms: Array, agent: Array, back: Array) -> int:
     """Take observations; `back` gets the rows that ended a silence; how many."""
     n = 0
@@ -43,7 +43,7 @@ def hear(heard_ms: Array, agent_of: Array, silent: Array, slot: Array, at_ms: Ar
     return n
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def sweep(
     heard_ms: Array, agent_of: Array, silent: Array, excused: Array, clock_ms: Array, limit_ms: int, fell: Array
 ) -> int:

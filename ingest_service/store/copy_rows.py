@@ -11,9 +11,9 @@ import numpy as np
 
 from contracts.profiles import Profile
 from ingest_service.columns import Array, is_null
+from ingest_service.store.arrays import EPOCH_2000_MS
 from ingest_service.store.connection import Connection
 
-EPOCH_2000_MS = 946_684_800_000
 _SIGNATURE = b"PGCOPY\n\xff\r\n\x00" + struct.pack(">ii", 0, 0)
 _TRAILER = struct.pack(">h", -1)
 _BIG_ENDIAN = {"number": ">f4", "integer": ">i4", "enum": ">i2", "boolean": "u1"}
@@ -53,7 +53,7 @@ def _bytes(column: Array, dtype: str) -> Array:
     return taken
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _fill(room: Array, data: Array, nulls: Array, sizes: Array) -> int:
     """Write rows into `room`; bytes used. data: (n, sum of sizes) uint8 big-endian; nulls: (n, fields) bool."""
     fields = len(sizes)

@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 from psycopg.types.json import Jsonb
 
 from contracts.cursor import Position
+from contracts.profiles import Profile
 from ingest_service.admission import Held, Key, Tally
 from ingest_service.alarms import Change
-from ingest_service.columns import Array
+from ingest_service.newest import Rows
+from ingest_service.store import schema
+from ingest_service.store.arrays import BigInts, Ints, SmallInts, array, column, times
 from ingest_service.store.connection import Connection
 
 SQL = Path(__file__).parent / "sql"
@@ -34,52 +38,51 @@ def cursor_read(connection: Connection, keys: Sequence[Key]) -> dict[Key, Positi
     """Position of every key; Position() where nothing is committed."""
     found = {key: Position() for key in keys}
     if keys:
-        agents, epochs = zip(*keys, strict=True)
-        for agent_id, epoch, seq, next_number in connection.execute(
-            text("cursor_read"), {"agents": list(agents), "epochs": list(epochs)}
-        ):
+        for agent_id, epoch, seq, next_number in connection.execute(text("cursor_read"), _keys(keys)):
             found[agent_id, epoch] = Position(seq, next_number)
     return found
 
 
-def cursor_lock(connection: Connection, keys: Sequence[Key]) -> dict[Key, Position]:
-    """Lock the cursors of the keys, in key order, making rows for new ones; where they stand."""
-    agents, epochs = (list(part) for part in zip(*sorted(keys), strict=True))
-    connection.execute(text("cursor_open"), {"agents": agents, "epochs": epochs})
-    rows = connection.execute(text("cursor_lock"), {"agents": agents, "epochs": epochs})
-    return {(agent_id, epoch): Position(seq, next_number) for agent_id, epoch, seq, next_number in rows}
+def cursor_open(connection: Connection, keys: Sequence[Key]) -> None:
+    """Rows for epochs never heard of before."""
+    connection.execute(text("cursor_open"), _keys(sorted(keys)))
 
 
-def cursor_advance(connection: Connection, tallies: Mapping[Key, Tally]) -> None:
-    keys, items = list(tallies), list(tallies.values())
-    connection.execute(
+def cursor_advance(connection: Connection, tallies: Mapping[Key, Tally]) -> int:
+    """Lock the cursors in key order and advance those that stand where memory has them; how many did."""
+    keys = list(tallies)
+    items = [tallies[key] for key in keys]
+    clocks = [item.clock_ms for item in items]
+    counts = ("received", "committed", "duplicate", "out_of_order", "quarantined", "lost", "backlog")
+    return connection.execute(
         text("cursor_advance"),
         {
-            "agents": [key[0] for key in keys],
-            "epochs": [key[1] for key in keys],
-            "seqs": [item.after.seq for item in items],
-            "nexts": [item.after.next for item in items],
-            "clocks": [item.clock_ms for item in items],
-            "backlogs": [item.backlog for item in items],
-            "received": [item.received for item in items],
-            "committed": [item.committed for item in items],
-            "duplicate": [item.duplicate for item in items],
-            "out_of_order": [item.out_of_order for item in items],
-            "quarantined": [item.quarantined for item in items],
-            "lost": [item.lost for item in items],
+            **_keys(keys),
+            "before_seqs": array(BigInts, [item.before.seq for item in items]),
+            "before_nexts": array(BigInts, [item.before.next for item in items]),
+            "seqs": array(BigInts, [item.after.seq for item in items]),
+            "nexts": array(BigInts, [item.after.next for item in items]),
+            "clocks": times(clocks, np.array(clocks) == 0),
+            **{name: array(BigInts, [getattr(item, name) for item in items]) for name in counts},
         },
-    )
+    ).rowcount
 
 
-def agent_status_put(connection: Connection, tallies: Mapping[Key, Tally]) -> None:
-    newest = {tally.agent.agent_id: tally for tally in sorted(tallies.values(), key=lambda tally: tally.clock_ms)}
-    agents = sorted(newest)
+def _keys(keys: Sequence[Key]) -> dict[str, Any]:
+    return {"agents": array(Ints, [key[0] for key in keys]), "epochs": array(BigInts, [key[1] for key in keys])}
+
+
+def agent_status_put(connection: Connection, words: Mapping[int, tuple[int, int, int]]) -> None:
+    """Newest word of agents: agent_id -> (seen_ms, clock_ms or 0, backlog)."""
+    agents = sorted(words)
+    clocks = [words[agent][1] for agent in agents]
     connection.execute(
         text("agent_status_put"),
         {
-            "agents": agents,
-            "clocks": [newest[agent].clock_ms for agent in agents],
-            "backlogs": [newest[agent].backlog for agent in agents],
+            "agents": array(Ints, agents),
+            "seen": times([words[agent][0] for agent in agents]),
+            "clocks": times(clocks, np.array(clocks) == 0),
+            "backlogs": array(BigInts, [words[agent][2] for agent in agents]),
         },
     )
 
@@ -130,7 +133,8 @@ def quarantine_stays(connection: Connection, quarantine_id: int, reason: str | N
 
 
 def journal_put(connection: Connection, flush: int, entries: Mapping[int, bytes]) -> None:
-    connection.execute(text("journal_put"), {"flush": flush, "shards": list(entries), "bodies": list(entries.values())})
+    shards = array(SmallInts, list(entries))
+    connection.execute(text("journal_put"), {"flush": flush, "shards": shards, "bodies": list(entries.values())})
 
 
 def state_put(connection: Connection, shard: int, flush: int, body: bytes) -> None:
@@ -151,28 +155,25 @@ def worker_put(connection: Connection, worker: str, counters: Mapping[str, Any])
     connection.execute(text("worker_put"), {"worker": worker, "counters": Jsonb(dict(counters))})
 
 
-def newest_put(
-    connection: Connection,
-    kind: str,
-    types: Mapping[str, str],
-    device_id: Array,
-    observed_ms: Array,
-    columns: Mapping[str, list[Any]],
-) -> None:
+def newest_put(connection: Connection, profile: Profile, rows: Rows) -> None:
     """Write newest rows of a kind; an older observation never replaces a newer one. Expects the primary key of
     newest_<kind>.
     """
-    names = list(types)
-    listed = "".join(f", {name}" for name in names)
-    arrays = "".join(f", %({name})s::{types[name]}[]" for name in names)
-    updates = "".join(f", {name} = excluded.{name}" for name in names)
+    table, items = f"newest_{profile.kind}", profile.properties
+    listed = "".join(f", {name}" for name in items)
+    arrays = "".join(f", %({name})s::{schema.column_type(item)}[]" for name, item in items.items())
+    updates = "".join(f", {name} = excluded.{name}" for name in items)
     connection.execute(
-        f"INSERT INTO newest_{kind} (device_id, observed_at{listed}, as_of) "
-        f"SELECT device_id, to_timestamp(at_ms / 1000.0){listed}, now() FROM unnest(%(device_id)s::int[], "
-        f"%(at_ms)s::bigint[]{arrays}) AS k (device_id, at_ms{listed}) "
+        f"INSERT INTO {table} (device_id, observed_at{listed}, as_of) "
+        f"SELECT device_id, observed_at{listed}, now() FROM unnest(%(device_id)s::int[], "
+        f"%(observed_at)s::timestamptz[]{arrays}) AS k (device_id, observed_at{listed}) "
         f"ON CONFLICT (device_id) DO UPDATE SET observed_at = excluded.observed_at, as_of = excluded.as_of{updates} "
-        f"WHERE newest_{kind}.observed_at <= excluded.observed_at".encode(),
-        {"device_id": device_id.tolist(), "at_ms": observed_ms.tolist(), **columns},
+        f"WHERE {table}.observed_at <= excluded.observed_at".encode(),
+        {
+            "device_id": array(Ints, rows.device_id),
+            "observed_at": times(rows.observed_ms),
+            **{name: column(item, rows.columns[name]) for name, item in items.items()},
+        },
     )
 
 

@@ -18,11 +18,10 @@ from contracts.profiles import Profile
 from contracts.readiness import Reason
 from ingest_service.admission import Flush, Held, Key
 from ingest_service.alarms import Change
-from ingest_service.columns import to_json
 from ingest_service.newest import Rows
 from ingest_service.registry import Registry
 from ingest_service.settings import Database
-from ingest_service.store import copy_rows, schema, statements
+from ingest_service.store import arrays, copy_rows, schema, statements
 from ingest_service.store.connection import Connection, connect
 from ingest_service.store.migrate import newest_version
 from ingest_service.store.partitions import HOUR_MS, Partitions
@@ -65,6 +64,17 @@ class Work(msgspec.Struct):
     saves: dict[int, bytes]  # shard -> state that has seen this flush
     stays: list[Stay]  # asked to be admitted, and cannot
     counters: dict[str, Any] | None  # of the worker, when it is time to tell them
+    words: dict[
+        int, tuple[int, int, int]
+    ] = {}  # agent_id -> (seen_ms, clock_ms, backlog), when it is time to tell them
+
+
+class Committed(msgspec.Struct):
+    """What a transaction says afterwards."""
+
+    alarms: list[dict[str, Any]]  # that changed, as they stand then
+    newest_rows: int
+    newest_s: float
 
 
 class Store:
@@ -85,6 +95,7 @@ class Store:
         self._quarantine_room = quarantine_bytes
         self._quarantined: dict[int, int] = {}  # agent_id (0: none) -> bytes
         self._connection: Connection | None = None
+        self._reading: Connection | None = None
         self._change = 0
 
     @property
@@ -94,12 +105,23 @@ class Store:
             self._connection = self._open()
         return self._connection
 
+    @property
+    def reading(self) -> Connection:
+        """A connection of its own for what is read between flushes, while another flush is being committed; raises
+        psycopg.OperationalError.
+        """
+        if self._reading is None or self._reading.closed:
+            self._reading = connect(self.database, name=f"ingest {self.worker} reading")
+            arrays.register(self._reading)
+        return self._reading
+
     def reconnect(self) -> None:
         """Make sure of a working connection after a failure; raises psycopg.OperationalError, ShardTaken,
         SchemaMissing.
         """
         try:
             self.connection.execute("SELECT 1")
+            self.reading.execute("SELECT 1")
         except psycopg.OperationalError:
             self.close()
             raise
@@ -107,6 +129,7 @@ class Store:
     def _open(self) -> Connection:
         connection = connect(self.database, name=f"ingest {self.worker}")
         try:
+            arrays.register(connection)
             row = connection.execute("SELECT to_regclass('schema_version')").fetchone()
             version = (
                 connection.execute("SELECT max(version) FROM schema_version").fetchone() if row and row[0] else None
@@ -144,21 +167,22 @@ class Store:
                 )
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        for connection in (self._connection, self._reading):
+            if connection is not None:
+                connection.close()
+        self._connection = self._reading = None
 
     # Reading, at start and between flushes.
 
     def refresh(self, registry: Registry) -> bool:
         """Bring the registry up to date; whether anything changed."""
-        row = self.connection.execute("SELECT last_value, is_called FROM registry_change").fetchone()
+        row = self.reading.execute("SELECT last_value, is_called FROM registry_change").fetchone()
         top = int(row[0]) if row and row[1] else 0
         if top <= self._change:
             return False
         newest = self._change
-        with self.connection.transaction():  # one snapshot: a registration in between is seen whole, or next time
-            self.connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        with self.reading.transaction():  # one snapshot: a registration in between is seen whole, or next time
+            self.reading.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             towns = self._changed("SELECT code, change FROM municipality")
             agents = self._changed("SELECT agent_id, municipality, name, replay, change FROM agent")
             devices = self._changed(
@@ -179,9 +203,7 @@ class Store:
         return changed
 
     def _changed(self, select: str) -> list[tuple[Any, ...]]:
-        return self.connection.execute(
-            f"{select} WHERE change > %s ORDER BY change".encode(), (self._change,)
-        ).fetchall()
+        return self.reading.execute(f"{select} WHERE change > %s ORDER BY change".encode(), (self._change,)).fetchall()
 
     def forget(self) -> None:
         """Read the whole registry at the next `refresh`, and anew what quarantine holds."""
@@ -192,7 +214,7 @@ class Store:
         self._quarantined = {int(agent): int(size) for agent, size in rows}
 
     def positions(self, keys: list[Key]) -> dict[Key, Position]:
-        return statements.cursor_read(self.connection, keys)
+        return statements.cursor_read(self.reading, keys)
 
     def saved_states(self) -> Iterator[tuple[int, int, bytes]]:
         """(shard, flush, body) of this worker's shards."""
@@ -233,7 +255,7 @@ class Store:
 
     def requested(self) -> list[tuple[int, int | None, dict[str, Any] | None]]:
         """Quarantined observations that somebody asked to admit; the transaction of `commit` admits them, once."""
-        return statements.quarantine_requested(self.connection)
+        return statements.quarantine_requested(self.reading)
 
     def counters(self) -> dict[str, Any]:
         """What this worker last told of itself."""
@@ -242,8 +264,8 @@ class Store:
 
     # Writing.
 
-    def commit(self, flush: Flush, work: Work) -> list[dict[str, Any]]:
-        """Store a flush; alarms as they stand then. Raises CursorMoved or psycopg.Error, and then nothing is stored."""
+    def commit(self, flush: Flush, work: Work) -> Committed:
+        """Store a flush. Raises CursorMoved or psycopg.Error, and then nothing is stored."""
         connection = self.connection
         for block in flush.blocks:
             hours = np.unique(block.observed_ms // HOUR_MS) * HOUR_MS
@@ -255,36 +277,28 @@ class Store:
                 row = connection.execute("SELECT nextval('flush'), pg_current_xact_id()::text::bigint").fetchone()
                 assert row is not None
                 number, transaction = int(row[0]), int(row[1])
-                alarms = self._write(connection, number, flush, work, room)
+                done = self._write(connection, number, flush, work, room)
                 committing = True
         except psycopg.Error as error:
             self.partitions.forget()
             if not committing or not connection.closed or not self._became_committed(transaction, error):
                 raise
         self._quarantined = room
-        return alarms
+        return done
 
-    def _write(
-        self, connection: Connection, number: int, flush: Flush, work: Work, room: dict[int, int]
-    ) -> list[dict[str, Any]]:
+    def _write(self, connection: Connection, number: int, flush: Flush, work: Work, room: dict[int, int]) -> Committed:
         if flush.tallies:
-            found = statements.cursor_lock(connection, list(flush.tallies))
-            for key, tally in flush.tallies.items():
-                if found.get(key) != tally.before:
-                    raise CursorMoved(
-                        f"cursor of agent {key[0]} epoch {key[1]:x} is at {found.get(key)}, memory had {tally.before}"
-                    )
+            self._advance_cursors(connection, flush)
         for block in flush.blocks:
             copy_rows.copy(connection, self.profiles[block.kind], block.device_id, block.observed_ms, block.columns)
         if flush.readmitted and statements.quarantine_admitted(connection, flush.readmitted) != len(flush.readmitted):
             raise CursorMoved("an observation was admitted from quarantine by another worker")
         for quarantine_id, reason, detail in work.stays:
             statements.quarantine_stays(connection, quarantine_id, reason, detail)
+        began = time.monotonic()
         for rows in work.newest:
-            profile = self.profiles[rows.kind]
-            types = {name: schema.column_type(item) for name, item in profile.properties.items()}
-            columns = {name: _plain(profile, name, column) for name, column in rows.columns.items()}
-            statements.newest_put(connection, rows.kind, types, rows.device_id, rows.observed_ms, columns)
+            statements.newest_put(connection, self.profiles[rows.kind], rows)
+        newest_s = time.monotonic() - began
         marks = [
             (block.kind, hour)
             for block in flush.blocks
@@ -301,12 +315,26 @@ class Store:
             alarm for change in work.changes if (alarm := statements.alarm_change(connection, change)) is not None
         ]
         self._quarantine(connection, flush.held, room)
-        if flush.tallies:
-            statements.cursor_advance(connection, flush.tallies)
-            statements.agent_status_put(connection, flush.tallies)
+        if work.words:
+            statements.agent_status_put(connection, work.words)
         if work.counters is not None:
             statements.worker_put(connection, self.worker, work.counters)
-        return alarms
+        return Committed(alarms, sum(map(len, work.newest)), newest_s)
+
+    @staticmethod
+    def _advance_cursors(connection: Connection, flush: Flush) -> None:
+        fresh = [key for key, tally in flush.tallies.items() if tally.before == Position()]
+        if fresh:
+            statements.cursor_open(connection, fresh)
+        if statements.cursor_advance(connection, flush.tallies) == len(flush.tallies):
+            return
+        found = statements.cursor_read(connection, list(flush.tallies))  # advanced ones stand at `after`
+        for key, tally in flush.tallies.items():
+            if found[key] != tally.after or tally.after == tally.before:
+                raise CursorMoved(
+                    f"cursor of agent {key[0]} epoch {key[1]:x} is at {found[key]}, memory had {tally.before}"
+                )
+        raise CursorMoved("a cursor is not where memory had it")
 
     def _quarantine(self, connection: Connection, held: Sequence[Held], room: dict[int, int]) -> None:
         """Put what fits the agent's room; count the rest."""
@@ -337,13 +365,3 @@ class Store:
                 time.sleep(OUTCOME_WAIT_S)
         except (psycopg.Error, ShardTaken, SchemaMissing) as error:
             raise OutcomeUnknown(f"{str(lost).strip()}; what became of the COMMIT: {str(error).strip()}") from error
-
-
-def _plain(profile: Profile, name: str, column: Any) -> list[Any]:
-    """A column as Python values for an array parameter: enums stay codes, None for null."""
-    item = profile.properties[name]
-    if item.type == "enum":
-        return [None if code < 0 else code for code in column.tolist()]
-    if item.type == "number":
-        return [None if value != value else value for value in column.tolist()]
-    return to_json(item, column)

@@ -159,7 +159,7 @@ def test_a_condition_is_one_alarm_however_often_it_is_found(database, broker, tm
 
 def test_nothing_is_lost_or_doubled_when_ingest_is_killed_in_the_middle_of_a_load(database, broker, tmp_path):
     settle(database)
-    with running_ingest(database, broker, tmp_path, flush_batches=7) as ingest, agent(broker) as sender:
+    with running_ingest(database, broker, tmp_path, flush_observations=140) as ingest, agent(broker) as sender:
         generated = seal_load(sender, load(400))
         sending = KeepSending(sender)
         wait_for(lambda: sender.sender.acked >= 100, pause_s=0.002)
@@ -175,7 +175,7 @@ def test_nothing_is_lost_or_doubled_when_postgres_is_killed_in_the_middle_of_a_l
     database = Database(server.start(), "dure")
     try:
         settle(database)
-        with running_ingest(database, broker, tmp_path, flush_batches=5) as ingest, agent(broker) as sender:
+        with running_ingest(database, broker, tmp_path, flush_observations=100) as ingest, agent(broker) as sender:
             generated = seal_load(sender, load(500))
             sending = KeepSending(sender)
             for upto in (40, 250):
@@ -194,7 +194,7 @@ def test_a_commit_whose_answer_was_lost_leaves_detectors_and_rows_where_the_data
     The backend is terminated again and again, also between COMMIT and its answer; the alarms must come out the same.
     """
     settle(database)
-    with running_ingest(database, broker, tmp_path, flush_batches=2) as ingest, agent(broker) as sender:
+    with running_ingest(database, broker, tmp_path, flush_observations=40) as ingest, agent(broker) as sender:
         generated = seal_load(sender, faulty_street())
         sending = KeepSending(sender)
         with database.connect(autocommit=True) as connection:

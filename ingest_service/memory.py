@@ -1,0 +1,210 @@
+"""What a worker holds in memory: registry, cursors, newest observations, detectors, agents' last words.
+
+Promise: memory runs ahead of the database by the flushes under way; `keep` when the oldest of them is committed,
+`take_back` when one failed and all of them are to be tried again. `load` reads everything anew from the database.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+import numpy as np
+
+from contracts.cursor import Position
+from contracts.profiles import Profile
+from contracts.readiness import Part, Reason
+from ingest_service.admission import Admission, Flush, Key
+from ingest_service.columns import Array
+from ingest_service.detection import journal
+from ingest_service.detection.fleet import Fleet
+from ingest_service.health import Health
+from ingest_service.newest import Newest
+from ingest_service.registry import Registry
+from ingest_service.settings import Settings
+from ingest_service.store.store import Store
+
+POSITIONS_KEPT = 200_000
+STRANGER_PERIOD_S = 600.0  # one note in quarantine per unregistered topic and ten minutes
+MAX_STRANGERS = 10_000  # topics remembered as noted
+
+Word = tuple[int, int, int]  # seen_ms, clock_ms (0: said none), backlog
+
+
+class _Mark(msgspec.Struct):
+    """What a flush under way changed, as it was before."""
+
+    positions: dict[Key, Position]
+    silent: set[int]
+    words: dict[int, Word]  # taken along by the flush
+    readmitted: list[int]
+    noted: list[str]
+
+
+class Memory:
+    def __init__(self, settings: Settings, profiles: Mapping[str, Profile], shards: Sequence[int]) -> None:
+        self._settings = settings
+        self._profiles = profiles
+        self._shards = shards
+        self._strangers: dict[str, float] = {}  # topic -> when it was noted; what a load need not forget
+        self._save_turn = 0
+        self._next_save = 0.0
+        self._forget()
+
+    def _forget(self) -> None:
+        self.registry = Registry()
+        self.fleet = Fleet(self._profiles)
+        self.newest = Newest(self._profiles)
+        self.positions: dict[Key, Position] = {}
+        self.last_word: dict[int, float] = {}  # agent index -> monotonic seconds
+        self.words: dict[int, Word] = {}  # agent_id -> what its row of agent_status does not say yet
+        self.silent: set[int] = set()  # agent index
+        self.admission = Admission(
+            self._profiles,
+            self.registry,
+            ahead_limit_s=self._settings.ahead_limit_s,
+            past_limit_days=self._settings.past_limit_days,
+        )
+        self._marks: deque[_Mark] = deque()  # of flushes under way, oldest first
+        self._agents = (-1, np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+    def load(self, store: Store, health: Health, now_s: float) -> None:
+        """Read memory anew: registry, newest, detectors from save and journal. Raises DatabaseError,
+        ShardTaken, SchemaMissing.
+        """
+        self._forget()
+        store.forget()
+        self.refresh_registry(store)
+        for kind in self._profiles:
+            slots = [
+                (slot, at)
+                for device, at in store.newest_times(kind)
+                if (slot := self.slot_of(kind, device)) is not None
+            ]
+            if slots:
+                self.newest.load(kind, [slot for slot, _ in slots], [at for _, at in slots])
+        seen: dict[int, int] = {}
+        for shard, flush, body in store.saved_states():
+            self.fleet.restore(body, self.slot_of, self.agent_index)
+            seen[shard] = flush
+        for flushed in store.journal(seen):
+            health.say(Part.DETECTION, Reason.CATCHING_UP)
+            health.turn()
+            blocks, clocks = journal.read_flush(flushed, self._profiles, self.slot_of, self.agent_index)
+            self.fleet.examine(blocks, clocks)  # its findings are alarms already
+            self.newest.take(blocks)
+            self.fleet.keep()
+            self.newest.keep()
+        health.say(Part.DETECTION, None)
+        self.last_word = {
+            index: now_s for agent_id in store.known_agents() if (index := self.agent_index(agent_id)) is not None
+        }
+        self.silent = {index for agent_id in store.silent_agents() if (index := self.agent_index(agent_id)) is not None}
+
+    def refresh_registry(self, store: Store) -> None:
+        if store.refresh(self.registry):
+            for kind, slots in self.registry.by_change.items():
+                if kind in self.fleet.kinds:
+                    self.fleet.excuse(kind, sorted(slots))
+
+    def positions_of(self, keys: list[Key], store: Store) -> Mapping[Key, Position]:
+        """How far these epochs are taken, committed or under way."""
+        if len(self.positions) > POSITIONS_KEPT and not self._marks:
+            self.positions.clear()  # epochs of long ago; whoever speaks is read again
+        missing = [key for key in keys if key not in self.positions]
+        if missing:
+            self.positions.update(store.positions(missing))
+        return self.positions
+
+    # Flushes under way.
+
+    def advance(
+        self, flush: Flush, silent: set[int], noted: list[str], now_s: float, now_ms: int, *, tell: bool
+    ) -> dict[int, Word]:
+        """A flush was prepared: cursors, last words and silent agents go on; the words to write when it is time to."""
+        before = {key: tally.before for key, tally in flush.tallies.items()}
+        mark = _Mark(before, self.silent, {}, flush.readmitted, noted)
+        self._marks.append(mark)
+        self.silent = silent
+        for key, tally in flush.tallies.items():
+            self.positions[key] = tally.after
+            self.last_word[tally.agent.index] = now_s
+            last = self.words.get(tally.agent.agent_id)
+            clock_ms = max(tally.clock_ms, last[1]) if last else tally.clock_ms
+            self.words[tally.agent.agent_id] = (now_ms, clock_ms, tally.backlog)
+        if tell:
+            mark.words, self.words = self.words, {}
+        return mark.words
+
+    def strange(self, topics: Iterable[str], now_s: float) -> list[str]:
+        """Those of these unregistered topics that had no note in quarantine lately; they have one now."""
+        if len(self._strangers) > MAX_STRANGERS:
+            self._strangers.clear()
+        noted = [
+            topic for topic in topics if now_s - self._strangers.get(topic, -STRANGER_PERIOD_S) >= STRANGER_PERIOD_S
+        ]
+        self._strangers.update(dict.fromkeys(noted, now_s))
+        return noted
+
+    def readmitting(self, quarantine_id: int) -> bool:
+        """Whether a flush under way brings this observation back from quarantine."""
+        return any(quarantine_id in mark.readmitted for mark in self._marks)
+
+    def keep(self) -> None:
+        """The oldest flush under way is committed."""
+        self.fleet.keep()
+        self.newest.keep()
+        self._marks.popleft()
+
+    def take_back(self) -> None:
+        """No flush under way has happened."""
+        self.fleet.undo()
+        self.newest.undo()
+        while self._marks:
+            mark = self._marks.pop()
+            self.positions.update(mark.positions)
+            self.silent = mark.silent
+            self.words = {**mark.words, **self.words}
+            for topic in mark.noted:
+                self._strangers.pop(topic, None)
+
+    # Saving detectors, and numbers by which things are known.
+
+    def saves_due(self, now_s: float) -> dict[int, bytes]:
+        """The next shard's detectors when its turn has come; the whole city within the save period."""
+        if now_s < self._next_save:
+            return {}
+        self._next_save = now_s + self._settings.save_period_s / len(self._shards)
+        self._save_turn = (self._save_turn + 1) % len(self._shards)
+        return self.saves([self._shards[self._save_turn]])
+
+    def saves(self, shards: Sequence[int]) -> dict[int, bytes]:
+        shard_of_agent, agent_ids = self.agent_arrays()
+        return {shard: self.fleet.save(shard, shard_of_agent, agent_ids, self.registry.devices_of) for shard in shards}
+
+    def agent_arrays(self) -> tuple[Array, Array]:
+        """(agents,) int64: shard and agent_id by agent index."""
+        if self._agents[0] != self.registry.changes:
+            agents = self.registry.agents
+            self._agents = (
+                self.registry.changes,
+                np.array([agent.shard for agent in agents], np.int64),
+                np.array([agent.agent_id for agent in agents], np.int64),
+            )
+        return self._agents[1], self._agents[2]
+
+    def slot_of(self, kind: str, device_id: int) -> int | None:
+        return self.registry.slot_of_id(device_id, kind)
+
+    def agent_index(self, agent_id: int) -> int | None:
+        agent = self.registry.agent_by_id(agent_id)
+        return None if agent is None else agent.index
+
+    def speaker_of(self, device_id: int | None, agent_id: int | None) -> int | None:
+        """Agent index whose live topic carries an alarm of this device or agent."""
+        if agent_id is not None:
+            return self.agent_index(agent_id)
+        for kind in self._profiles:
+            slot = self.slot_of(kind, device_id) if device_id is not None else None
+            if slot is not None:
+                return int(self.fleet.kinds[kind].silence.agent[slot])
+        return None
