@@ -81,9 +81,9 @@ def connect(database: Database, *, name: str, lock_wait_s: int = LOCK_WAIT_S) ->
     connection = psycopg.connect(where, autocommit=True, application_name=f"dure {name}")
     connection.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(database.schema)))
     wanted = {"timezone": "UTC", "lock_timeout": f"{lock_wait_s}s", **dict.fromkeys(NO_LIMIT, "0")}
-    connection.execute(
+    connection.execute(  # servers differ in which limits they know; who has set one for locks means it
         "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS wanted (name, value) "
-        "WHERE current_setting(name, true) IS NOT NULL",  # servers differ in which limits they know
+        "WHERE current_setting(name, true) IS NOT NULL AND (name <> 'lock_timeout' OR current_setting(name) = '0')",
         (list(wanted), list(wanted.values())),
     )
     return connection
