@@ -125,6 +125,7 @@ def measure(
         progress(f"checking {sealed * plan.observations:,} observations")
         sent = check.of_bodies((body for _, body in load.bodies(sealed)), plan.fleet.devices)
         check.same(sent, check.of_tables(database, plan.fleet.devices))
+        breaks = check.prove(database, sent, plan.fleet.devices) if options.self_test else []
         account = database.rows(
             "SELECT sum(received), sum(committed), sum(duplicate), sum(out_of_order), sum(quarantined), sum(lost) "
             "FROM cursor"
@@ -138,6 +139,7 @@ def measure(
             "cpu": used,
             "rss_mb": costs.rss_mb,
             "latency": latency,
+            "breaks": breaks,
             "resent": last["resent"],
             "alarms": database.rows("SELECT count(*) FROM alarm")[0][0],
             "rollup_s": _roll_up(database) if options.soak else 0.0,
@@ -261,18 +263,9 @@ def soak(options: argparse.Namespace, place: Path, server: DatabaseProcess) -> l
 
 def self_test(options: argparse.Namespace, place: Path, server: DatabaseProcess) -> list[Case]:
     """A small run whose rows are then broken, each break to be noticed."""
-    plan = Plan(outboxes=20, size=50, batches=5, observations=100, rate=20_000, start_ms=int(time.time() * 1000))
-    load = make(place / "load", plan)
-    with (
-        stack.broker(options.broker, place) as broker,
-        stack.schema(server, plan.fleet) as database,
-        stack.ingest(database, broker, place),
-    ):
-        sending = stack.Sending(place / "load", broker, "--in-flight", 50)
-        if not sending.finish(60)["finished"]:
-            raise Wrong("not everything was committed")
-        sent = check.of_bodies((body for _, body in load.bodies()), plan.fleet.devices)
-        said = check.prove(database, sent, plan.fleet.devices)
-    for line in said:
+    small = argparse.Namespace(**{**vars(options), "outboxes": 20, "devices": 1000, "seconds": 0.0, "rate": 0.0})
+    measured = measure(small, place, server, _made(place / "load", _plan(small, 10_000, 100, GUESS)))
+    for line in measured["breaks"]:
         progress(f"noticed: {line}")
-    return [case("breaks noticed", len(said), "breaks", of=f"{plan.total:,} observations")]
+    of = f"{measured['observations']:,} observations"
+    return [*_cases_of("dure, batches of 100", measured, of), case("breaks noticed", len(measured["breaks"]), "breaks")]
