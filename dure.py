@@ -35,6 +35,8 @@ COMMANDS = {
     "api": Command("platform_api.cli", "serve the HTTP API and the dashboard"),
     "edge": Command("edge.cli", "the agent: read devices, keep observations, send them until stored", extra="edge"),
     "sim": Command("firmware_sim.cli", "devices that do not exist, and recordings played again"),
+    "export": Command("ingest_service.lifecycle.export_cli", "write observations of any span to a CSV or Parquet file"),
+    "import": Command("ingest_service.lifecycle.import_cli", "take such a file in, exactly once"),
     "screenshots": Command("platform_api.screenshots_cli", "take the pictures of the dashboard in docs/images"),
     "reference": Command("deploy.reference_cli", "write the generated pages of docs/reference"),
 }
@@ -71,7 +73,7 @@ SECTIONS = {
     "server": ("database", "migrate", "register", "broker", "ingest", "api"),
     "pole": ("edge",),
     "street": ("sim",),
-    "upkeep": ("check", "account", "screenshots", "reference"),
+    "upkeep": ("check", "account", "export", "import", "screenshots", "reference"),
 }
 
 
