@@ -19,7 +19,7 @@ def messages(
     alarm_agents: Sequence[int | None],
     profiles: Mapping[str, Profile],
 ) -> list[tuple[int, bytes]]:
-    """(agent index, payload) for each agent whose devices changed. alarm_agents: agent index that carries each alarm."""
+    """(agent index, payload) for each agent whose devices changed. alarm_agents: index of who carries each alarm."""
     content: dict[int, dict[str, Any]] = {}
     for rows in changed:
         if len(rows) == 0 or rows.agent is None:

@@ -74,14 +74,13 @@ class Memory:
         self._forget()
         store.forget()
         self.refresh_registry(store)
+        for kind, slots in self.registry.slots_in.items():
+            self.fleet.make_room(kind, slots)
         for kind in self._profiles:
-            slots = [
-                (slot, at)
-                for device, at in store.newest_times(kind)
-                if (slot := self.slot_of(kind, device)) is not None
-            ]
-            if slots:
-                self.newest.load(kind, [slot for slot, _ in slots], [at for _, at in slots])
+            stored = [(self.slot_of(kind, device), at_ms) for device, at_ms in store.newest_times(kind)]
+            known = [(slot, at_ms) for slot, at_ms in stored if slot is not None]
+            if known:
+                self.newest.load(kind, [slot for slot, _ in known], [at_ms for _, at_ms in known])
         seen: dict[int, int] = {}
         for shard, flush, body in store.saved_states():
             self.fleet.restore(body, self.slot_of, self.agent_index)

@@ -84,7 +84,7 @@ class Fleet:
         self._flushes.append(self._undo)
         found: list[Finding] = []
         for block in blocks:
-            self._grow(block.kind, int(block.slot.max(initial=-1)) + 1)
+            self.make_room(block.kind, int(block.slot.max(initial=-1)) + 1)
         for block in blocks:
             kind = self.kinds[block.kind]
             self._remember(kind, np.unique(block.slot))
@@ -98,7 +98,7 @@ class Fleet:
 
     def excuse(self, kind: str, slots: Sequence[int]) -> None:
         """These devices report changes only: their silence says nothing."""
-        self._grow(kind, max(slots, default=-1) + 1)
+        self.make_room(kind, max(slots, default=-1) + 1)
         self.kinds[kind].excused[list(slots)] = 1
 
     def undo(self) -> None:
@@ -111,10 +111,10 @@ class Fleet:
         """The oldest `examine` is committed: nothing takes it back any more."""
         self._flushes.popleft()
 
-    def _grow(self, kind: str, n: int) -> None:
-        """Make room for n slots. What is to be undone names arrays, so it moves to the grown ones."""
-        state = self.kinds[kind]
-        if n <= state.size:
+    def make_room(self, kind: str, n: int) -> None:
+        """For n slots of a kind. What is to be undone names arrays, so it moves to the grown ones."""
+        state = self.kinds.get(kind)
+        if state is None or n <= state.size:
             return
         old = [array for _, part in state.parts() for array in part]
         state.grow(n)
@@ -275,7 +275,7 @@ class Fleet:
             places = [slot_of(name, device_id) for device_id in np.frombuffer(entry["device_id"], np.int32).tolist()]
             known = np.array([place is not None for place in places], bool)
             slots = np.array([place for place in places if place is not None], np.int64)
-            self._grow(name, int(slots.max(initial=-1)) + 1)
+            self.make_room(name, int(slots.max(initial=-1)) + 1)
             for part, state in kind.parts():
                 fields = entry["parts"].get(part)
                 for field in state._fields if fields else ():

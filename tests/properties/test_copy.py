@@ -1,4 +1,4 @@
-"""Random blocks with nulls go through a real PostgreSQL's binary COPY and come back equal."""
+"""Random blocks and arrays with nulls go through a real PostgreSQL in binary form and come back equal."""
 
 from datetime import UTC, datetime
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from contracts.profiles import Display, Profile, Property
 from ingest_service import columns
-from ingest_service.store import copy_rows, schema
+from ingest_service.store import arrays, copy_rows, schema
 
 LABEL = {"en": "x", "ko": "x"}
 PROFILE = Profile(
@@ -70,6 +70,41 @@ def test_a_block_comes_back_as_it_went_in(connection, block):
         (row[0], round((row[1] - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000), *row[2:]) for row in found
     ]
     assert milliseconds == block
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows)
+def test_arrays_come_back_as_they_went_in(connection, block):
+    device, at, amount, pieces, state, opened = (list(part) for part in zip(*block, strict=True)) if block else [[]] * 6
+    arrays.register(connection)
+    given_arrays = {
+        "device": arrays.array(arrays.Ints, device),
+        "big": arrays.array(arrays.BigInts, at),
+        "at": arrays.times(at),
+        "at_or_null": arrays.times(at, np.array(state, object) == 1) if block else arrays.times([]),
+        "amount": arrays.column(
+            PROFILE.properties["amount"], np.array([np.nan if value is None else value for value in amount], np.float32)
+        ),
+        "pieces": arrays.column(
+            PROFILE.properties["pieces"],
+            np.array([columns.NULL_INTEGER if value is None else value for value in pieces], np.int32),
+        ),
+        "state": arrays.column(
+            PROFILE.properties["state"], np.array([-1 if value is None else value for value in state], np.int16)
+        ),
+        "open": arrays.column(
+            PROFILE.properties["open"], np.array([-1 if value is None else int(value) for value in opened], np.int8)
+        ),
+    }
+    found = connection.execute(
+        "SELECT device, big, (extract(epoch FROM at) * 1000)::bigint, at_or_null IS NULL, amount::float8, pieces, "
+        "state, open FROM unnest(%(device)s::int[], %(big)s::bigint[], %(at)s::timestamptz[], "
+        "%(at_or_null)s::timestamptz[], "
+        "%(amount)s::float4[], %(pieces)s::int[], %(state)s::smallint[], %(open)s::boolean[]) "
+        "AS k (device, big, at, at_or_null, amount, pieces, state, open)",
+        given_arrays,
+    ).fetchall()
+    assert found == [(row[0], row[1], row[1], row[4] == 1, *row[2:]) for row in block]
 
 
 def test_a_stream_that_postgres_would_take_for_another_shape_is_refused(connection):

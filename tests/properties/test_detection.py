@@ -91,7 +91,7 @@ class Worker:
         for flush in entries:
             entries_of_it = [entry for _, entry in sorted(flush.items())]
             self.fleet.examine(*journal.read_flush(entries_of_it, KINDS, self.slot_of, self.agent_index))
-        self.fleet.keep()
+            self.fleet.keep()
 
 
 def _reversed():
@@ -169,8 +169,10 @@ def test_a_flush_that_is_taken_back_leaves_no_trace(rows, lost, first):
         assert tried.examine(WARM)[0] == never.examine(WARM)[0]
         assert tried.examine(rows, clocks_after(rows))[0] == never.examine(rows, clocks_after(rows))[0]
         tried.fleet.keep()
+        tried.fleet.keep()
     before = tried.save()
     tried.examine(lost, {11: NOW_MS + 10**9, **clocks_after(lost)})
+    tried.examine(rows, {12: NOW_MS + 10**9})  # prepared while the flush before it was being stored
     tried.fleet.undo()
     assert tried.save() == before == never.save()
     assert tried.examine(rows, clocks_after(rows))[0] == never.examine(rows, clocks_after(rows))[0]
