@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from contracts.profiles import Profile
-from ingest_service.columns import Array, is_null
-from ingest_service.store import copy_rows, schema, statements
+from ingest_service.columns import Array
+from ingest_service.newest import Rows as Newest
+from ingest_service.store import arrays, copy_rows, statements
 from ingest_service.store.connection import Connection
 from ingest_service.store.partitions import HOUR_MS, Partitions
 
@@ -45,6 +46,11 @@ class Rows(NamedTuple):
         return Rows(
             self.device_id[chosen], self.observed_ms[chosen], {name: c[chosen] for name, c in self.columns.items()}
         )
+
+
+def prepare(connection: Connection) -> None:
+    """Teach a connection what `store` sends."""
+    arrays.register(connection)
 
 
 def devices(connection: Connection) -> dict[tuple[str, str], tuple[int, str]]:
@@ -126,16 +132,9 @@ def _put_newest(connection: Connection, profile: Profile, rows: Rows) -> None:
     order = np.lexsort((rows.observed_ms, rows.device_id))
     last = order[np.append(np.diff(rows.device_id[order]) != 0, True)]
     newest = rows.take(last)
-    types = {name: schema.column_type(item) for name, item in profile.properties.items()}
-    columns = {
-        name: [None if null else value for null, value in zip(is_null(item, column), column.tolist(), strict=True)]
-        for name, item in profile.properties.items()
-        for column in [newest.columns[name]]
-    }
-    for name, item in profile.properties.items():
-        if item.type == "boolean":
-            columns[name] = [None if value is None else bool(value) for value in columns[name]]
-    statements.newest_put(connection, profile.kind, types, newest.device_id, newest.observed_ms, columns)
+    slots = np.zeros(len(last), np.int64)  # of memory, which has no part in this
+    found = Newest(profile.kind, slots, newest.device_id, newest.observed_ms, dict(newest.columns))
+    statements.newest_put(connection, profile, found)
 
 
 def _instant(at_ms: int) -> str:
