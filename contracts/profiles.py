@@ -122,7 +122,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     symbol: Literal["lamp", "bin", "bay", "garage", "generic"] = "generic"
     silent_after_periods: int = 3
     silent_severity: Literal["info", "warning", "critical"] = "warning"
-    rollups: tuple[Literal["minute", "hour"], ...] = ("hour",)
+    rollups: tuple[Literal["minute", "hour", "day"], ...] = ("hour", "day")  # minute: where it reports faster
 
     @property
     def numeric(self) -> list[Property]:
@@ -203,6 +203,8 @@ def _faults(profile: Profile, stem: str) -> Iterable[tuple[str, object, str]]:
         yield "silent_after_periods", profile.silent_after_periods, "must be at least 1"
     if "hour" not in profile.rollups:
         yield "rollups", list(profile.rollups), "must include 'hour': long spans are charted from it"
+    if len(set(profile.rollups)) != len(profile.rollups):
+        yield "rollups", list(profile.rollups), "names a tier twice"
     if not profile.properties:
         yield "properties", {}, "a kind needs at least one property"
     yield from _label_faults("label", profile.label)

@@ -1,54 +1,140 @@
-"""The roller: turns closed hours into rollups and closed partitions into indexed ones, beside ingest, on its own
-connection.
+"""The roller: rolls up closed hours and late observations, rewrites closed partitions, and takes what nobody keeps any
+more; beside ingest, on its own connection.
 
-An hour is rolled up when the kind's newest observation has passed its end by the grace, or when it has waited long
-enough by the server's clock; late observations mark it again and it is made anew. One roller works at a time.
+An hour is closed when the kind's newest observation has passed its end by the grace, or, where a kind fell quiet, after
+WAIT_LONGEST by the server's clock. From then on its observations count as late, and are recomputed a device at a time.
+One roller works at a time. What the database does is in `store.rolling`, `store.closing` and `store.retention`.
 """
 
 import random
 import threading
 import time
 from collections.abc import Mapping
-from datetime import datetime, timedelta
-from typing import Any
 
 from contracts.log import log
 from contracts.profiles import Profile
 from contracts.readiness import Part
 from ingest_service.health import Health
 from ingest_service.settings import Database
-from ingest_service.store import partitions, schema
+from ingest_service.store import closing, retention, rolling
 from ingest_service.store.connection import Connection, DatabaseError, connect, reason_of
+from ingest_service.store.partitions import HOUR_MS
 
 PERIOD_S = 2.0
-LOCK_WAIT_S = 600  # an index that is made concurrently waits for every transaction that began before it
-WAIT_LONGEST = timedelta(minutes=15)  # an hour whose kind fell quiet is closed by the server's clock
+LOCK_WAIT_S = 600  # of steps that hold nobody up; those that do have limits of their own
+SETTLE_S = 5.0  # late observations come in bursts: wait until one is over
+WAIT_LONGEST_S = 900.0  # an hour whose kind fell quiet is closed by the server's clock
 CLOSE_PERIOD_S = 30.0
+RETENTION_PERIOD_S = 3600.0
+PAUSE_SHARE, PAUSE_MOST_S = 0.25, 1.0  # of the time a slice took, ingest has the disk to itself
+STOP_WITHIN_S = 20.0
 LOCK = 0x44555248
+
+
+class Stopping(Exception):
+    """The end of the service does not wait for the end of this."""
+
+
+class Roller:
+    """What one turn does, and what it remembers from turn to turn."""
+
+    def __init__(self, profiles: Mapping[str, Profile], *, grace_s: int, stopping: threading.Event) -> None:
+        self.profiles = dict(profiles)
+        self._grace_ms = grace_s * 1000
+        self._settle_s = min(SETTLE_S, float(grace_s))
+        self._stopping = stopping
+        self._stop_by: float | None = None
+        self._quiet: dict[str, tuple[tuple[int, int], float]] = {}  # kind -> what its newest hour was, since when
+        self._pages: dict[str, int] = {}  # of grown partitions
+        self._next_close = self._next_retention = 0.0
+        self._last_pause = 0.0
+
+    def turn(self, connection: Connection) -> None:
+        """Everything that is due now, ordinary work first."""
+        self._last_pause = time.monotonic()
+        for profile in self.profiles.values():
+            self.roll_up(connection, profile)
+        now = time.monotonic()
+        if now >= self._next_close:
+            self._next_close = now + CLOSE_PERIOD_S
+            for kind in self.profiles:
+                self.close_partitions(connection, kind)
+        if now >= self._next_retention:
+            self._next_retention = now + RETENTION_PERIOD_S
+            for profile in self.profiles.values():
+                retention.apply(connection, profile, time.time_ns() // 1_000_000, self.pause)
+
+    def roll_up(self, connection: Connection, profile: Profile) -> int:
+        """Roll up what is closed, and what late observations changed; how many hours, and late (device, hour)."""
+        _, known, _ = rolling.watermarks(connection, profile.kind)
+        until = self._closable(connection, profile.kind, known)
+        if until is not None and (known is None or until > known):
+            rolling.begin_closing(connection, profile.kind, until)
+        done = rolling.roll_closed(connection, profile, self.pause)
+        done += rolling.roll_days(connection, profile, self.pause)
+        return done + rolling.roll_late(connection, profile, self.pause, settle_s=self._settle_s)
+
+    def close_partitions(self, connection: Connection, kind: str) -> int:
+        """Rewrite partitions whose hours are all rolled up; how many."""
+        closed, _, _ = rolling.watermarks(connection, kind)
+        done = 0
+        for partition in closing.due(connection, kind, closed, self._pages) if closed is not None else []:
+            done += closing.close(connection, kind, partition, self._wait)
+            if self._stopping.is_set():
+                break
+        return done
+
+    def pause(self) -> None:
+        """Between slices: leave a share of the time to ingest; raises Stopping when the service will not wait."""
+        now = time.monotonic()
+        if self._stopping.is_set():
+            self._stop_by = self._stop_by or now + STOP_WITHIN_S
+            if now > self._stop_by:
+                raise Stopping
+        else:
+            self._stopping.wait(min(PAUSE_MOST_S, PAUSE_SHARE * (now - self._last_pause)))
+        self._last_pause = time.monotonic()
+
+    def _wait(self, seconds: float) -> None:
+        if self._stopping.wait(seconds):
+            raise Stopping
+
+    def _closable(self, connection: Connection, kind: str, known: int | None) -> int | None:
+        """Up to which hour, ms, a kind is closed."""
+        passed = rolling.passed_hour(connection, kind, known, grace_ms=self._grace_ms)
+        newest = rolling.last_hour(connection, kind)
+        if newest is None or (passed is not None and passed >= newest[0]):
+            return passed
+        before, since = self._quiet.get(kind, (None, 0.0))
+        if before != newest:
+            self._quiet[kind] = (newest, time.monotonic())
+        elif time.monotonic() - since >= WAIT_LONGEST_S:
+            return max(passed or 0, min(newest[0], time.time_ns() // 1_000_000 // HOUR_MS * HOUR_MS))
+        return passed
 
 
 def run(
     database: Database, profiles: Mapping[str, Profile], *, grace_s: int, stopping: threading.Event, health: Health
 ) -> None:
     """Roll up until stopped, and once more then; a lost database is waited for."""
+    roller = Roller(profiles, grace_s=grace_s, stopping=stopping)
     connection: Connection | None = None
-    next_close, last = 0.0, False
+    last = False
     while not last:
         last = stopping.wait(PERIOD_S * (0.75 + 0.5 * random.random()))
         try:
             if connection is None or connection.closed:
                 connection = connect(database, name="roller", lock_wait_s=LOCK_WAIT_S)
+                rolling.prepare(connection)
             held = connection.execute("SELECT pg_try_advisory_lock(%s, hashtext(current_schema()))", (LOCK,)).fetchone()
             if not held or not held[0]:
                 continue
-            for profile in profiles.values():
-                roll_up(connection, profile, grace_s=grace_s)
-                if time.monotonic() >= next_close:
-                    _close_partitions(connection, profile.kind, grace_s)
-            if time.monotonic() >= next_close:
-                next_close = time.monotonic() + CLOSE_PERIOD_S
+            roller.turn(connection)
             connection.execute("SELECT pg_advisory_unlock(%s, hashtext(current_schema()))", (LOCK,))
             health.say(Part.ROLLUPS, None)
+        except Stopping:
+            log("roller.stopped_amid_work")
+            break
         except DatabaseError as error:
             health.say(Part.ROLLUPS, reason_of(error), error)
             if connection is not None:
@@ -56,57 +142,3 @@ def run(
             connection = None
     if connection is not None:
         connection.close()
-
-
-def roll_up(connection: Connection, profile: Profile, *, grace_s: int) -> int:
-    """Roll up every marked hour of a kind that is closed; how many."""
-    kind = profile.kind
-    newest = _one(connection, f"SELECT max(observed_at) FROM newest_{kind}")
-    hours = connection.execute(
-        "SELECT hour, max(marked_at) < now() - %s, hour + interval '1 hour' <= now() FROM rollup_due "
-        "WHERE kind = %s GROUP BY hour ORDER BY hour",
-        (WAIT_LONGEST, kind),
-    ).fetchall()
-    done = 0
-    for hour, waited, over in hours:
-        assert isinstance(hour, datetime)
-        if (waited and over) or (newest is not None and newest >= hour + timedelta(hours=1, seconds=grace_s)):
-            _roll_hour(connection, profile, hour)
-            done += 1
-    return done
-
-
-def _roll_hour(connection: Connection, profile: Profile, hour: datetime) -> None:
-    """Make one hour's rollups anew. The marks are taken first, so whatever is committed later marks it again."""
-    span = {"from": hour, "to": hour + timedelta(hours=1)}
-    kind = profile.kind
-    with connection.transaction():
-        connection.execute("DELETE FROM rollup_due WHERE kind = %s AND hour = %s", (kind, hour))
-        for tier in profile.rollups:
-            connection.execute(
-                f"DELETE FROM rollup_{tier}_{kind} WHERE bucket >= %(from)s AND bucket < %(to)s".encode(), span
-            )
-            connection.execute(schema.hour_rollup_sql(profile, tier).encode(), span)
-        connection.execute(
-            f"DELETE FROM rollup_municipality_hour_{kind} WHERE bucket >= %(from)s AND bucket < %(to)s".encode(), span
-        )
-        connection.execute(schema.municipality_rollup_sql(profile).encode(), span)
-        connection.execute(
-            "INSERT INTO rollup_watermark (kind, closed_until) VALUES (%(kind)s, %(to)s) "
-            "ON CONFLICT (kind) DO UPDATE SET closed_until = greatest(rollup_watermark.closed_until, "
-            "excluded.closed_until)",
-            {**span, "kind": kind},
-        )
-
-
-def _close_partitions(connection: Connection, kind: str, grace_s: int) -> None:
-    newest = _one(connection, f"SELECT max(observed_at) FROM newest_{kind}")
-    if newest is None:
-        return
-    for name in partitions.close(connection, kind, int((newest.timestamp() - grace_s) * 1000)):
-        log("partition.closed", partition=name)
-
-
-def _one(connection: Connection, text: str) -> Any:
-    row = connection.execute(text.encode()).fetchone()
-    return row[0] if row else None

@@ -259,14 +259,14 @@ class Series(BaseModel):
     model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True, validate_by_alias=True)
     device_id: int
     kind: str
-    resolution: Literal["raw", "minute", "hour"]
+    resolution: Literal["raw", "minute", "hour", "day"]
     bucket_s: int | None = Field(description="width of a bucket; null for raw")
     reports: Literal["period", "changes"] = Field(description="changes: a value holds until the next; draw steps")
     from_: Ms = Field(alias="from")
     to: Ms
     as_of: Ms | None = Field(description="time of the device's newest observation")
     gap_after_s: float = Field(description="no observation for longer is a gap: a row of nulls stands in it")
-    observed_at: list[int] = Field(description="ms; the start of the bucket in minute and hour")
+    observed_at: list[int] = Field(description="ms; the start of the bucket in minute, hour and day (UTC)")
     properties: dict[str, PropertySeries]
     alarms: list[Alarm] = Field(description="that overlap the span")
 

@@ -1,6 +1,6 @@
 """One device's series: which resolution answers a question, and the answer.
 
-Raw observations where they are few enough to read and thin; otherwise buckets from the minute or hour rollups,
+Raw observations where they are few enough to read and thin; otherwise buckets from the minute, hour or day rollups,
 with the open
 tail worked out from observations. Never more rows than asked, gaps included; a line never crosses a gap.
 """
@@ -16,9 +16,9 @@ from platform_api.queries.alarms import alarms as alarms_of
 from platform_api.queries.database import Database
 from platform_api.thinning import Row
 
-Resolution = Literal["raw", "minute", "hour"]
+Resolution = Literal["raw", "minute", "hour", "day"]
 GAP_PERIODS, GAP_BUCKETS = 3, 1.5
-HOUR_MS, DAY_MS = 3_600_000, 86_400_000
+HOUR_MS, DAY_MS, DAY_S = 3_600_000, 86_400_000, 86_400
 MAX_ALARMS = 200
 
 
@@ -74,10 +74,7 @@ async def _raw(database: Database, asked: Question, gap_s: float, raw_span_h: in
     if await _hours_begin_before(database, asked, begin):
         return None  # the observations of the beginning are gone, their rollups are not
     times = [row["observed_at"] for row in rows]
-    unit = (
-        "minute" if "minute" in asked.profile.rollups else "hour"
-    )  # named in the statement, but nothing is read from it
-    found = await _gaps(database, asked, times, gap_s, unit=unit, edge=asked.from_at)
+    found = await _gaps(database, asked, times, gap_s, unit="hour", edge=asked.from_at)  # of the unit nothing is read
     if len(found) > asked.points // 4:
         return None
     kept = thinning.thinned(rows, [item.name for item in asked.items if item.numeric], asked.points - len(found))
@@ -93,15 +90,17 @@ async def _raw(database: Database, asked: Question, gap_s: float, raw_span_h: in
 
 async def _rolled(database: Database, asked: Question, gap_s: float) -> Series:
     """From the rollups, in buckets."""
-    unit: Literal["minute", "hour"] = "hour"
+    unit: Literal["minute", "hour", "day"] = "hour"
     width = thinning.width_s(asked.from_at, asked.to_at, asked.points, 3600)
     if "minute" in asked.profile.rollups:
         narrow = thinning.width_s(asked.from_at, asked.to_at, asked.points, 60)
         if narrow < 3600 and not await _minutes_are_gone(database, asked):
             unit, width = "minute", narrow
+    if unit == "hour" and "day" in asked.profile.rollups and width % DAY_S == 0:
+        unit = "day"
     begin = thinning.floor(asked.from_at, width)
-    closed_until = await query.series_edge(database, asked.profile.kind)
-    edge = begin if closed_until is None else max(begin, thinning.floor(closed_until, 3600))
+    closed_until = await query.series_edge(database, asked.profile.kind, unit)
+    edge = begin if closed_until is None else max(begin, thinning.floor(closed_until, DAY_S if unit == "day" else 3600))
     rows = await query.series_rollup(
         database, asked.profile, asked.items, asked.device.device_id,
         unit=unit, width_s=width, from_at=begin, to_at=asked.to_at, edge=edge,

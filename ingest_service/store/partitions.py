@@ -1,6 +1,6 @@
-"""Time partitions of the observation tables: made when a flush needs one, indexed by device when they close.
+"""Time partitions of the observation tables: made when a flush needs one, and dropped when nobody keeps them.
 
-Hot partitions carry only the BRIN on time, which costs ingest nothing; a closed one gets a b-tree on (device, time).
+Hot partitions carry only the BRIN on time, which costs ingest nothing. What becomes of closed ones is in `closing`.
 """
 
 import re
@@ -93,26 +93,13 @@ def listed(connection: Connection, kind: str) -> list[Range]:
     return sorted(found)
 
 
-def close(connection: Connection, kind: str, before_ms: int) -> list[str]:
-    """Give partitions that ended before `before_ms` their index on (device, time); their names. Writers are not held
-    up.
-    """
-    done = []
-    for _, end, name in listed(connection, kind):
-        if end <= before_ms and not _has_device_index(connection, name):
-            connection.execute(
-                f"DROP INDEX CONCURRENTLY IF EXISTS {name}_device".encode()
-            )  # an invalid one, of an attempt that was cut short
-            connection.execute(f"CREATE INDEX CONCURRENTLY {name}_device ON {name} (device_id, observed_at)".encode())
-            done.append(name)
-    return done
-
-
-def _has_device_index(connection: Connection, name: str) -> bool:
-    row = connection.execute(
-        "SELECT i.indisvalid FROM pg_index i WHERE i.indexrelid = to_regclass(%s)", (f"{name}_device",)
-    ).fetchone()
-    return row is not None and bool(row[0])
+def drop(connection: Connection, kind: str, name: str) -> None:
+    """Drop a partition with all its rows. Waits a moment for the lock: raises psycopg.errors.LockNotAvailable."""
+    with connection.transaction():
+        connection.execute("SET LOCAL lock_timeout = '200ms'")
+        connection.execute(f"LOCK TABLE ONLY observation_{kind} IN ACCESS EXCLUSIVE MODE".encode())
+        connection.execute(f"DROP TABLE {name}".encode())
+        connection.execute("DELETE FROM closed_partition WHERE name = %s", (name,))
 
 
 def _at(at_ms: int) -> datetime:

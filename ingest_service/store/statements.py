@@ -145,12 +145,6 @@ def journal_trim(connection: Connection, shard: int, flush: int) -> None:
     connection.execute(text("journal_trim"), {"shard": shard, "flush": flush})
 
 
-def rollup_mark(connection: Connection, hours: Sequence[tuple[str, int]]) -> None:
-    connection.execute(
-        text("rollup_mark"), {"kinds": [kind for kind, _ in hours], "hours": [hour for _, hour in hours]}
-    )
-
-
 def worker_put(connection: Connection, worker: str, counters: Mapping[str, Any]) -> None:
     connection.execute(text("worker_put"), {"worker": worker, "counters": Jsonb(dict(counters))})
 

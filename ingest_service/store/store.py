@@ -21,7 +21,7 @@ from ingest_service.alarms import Change
 from ingest_service.newest import Rows
 from ingest_service.registry import Registry
 from ingest_service.settings import Database
-from ingest_service.store import arrays, copy_rows, schema, statements
+from ingest_service.store import arrays, copy_rows, rollup_marks, schema, statements
 from ingest_service.store.connection import Connection, connect
 from ingest_service.store.migrate import newest_version
 from ingest_service.store.partitions import HOUR_MS, Partitions
@@ -299,13 +299,7 @@ class Store:
         for rows in work.newest:
             statements.newest_put(connection, self.profiles[rows.kind], rows)
         newest_s = time.monotonic() - began
-        marks = [
-            (block.kind, hour)
-            for block in flush.blocks
-            for hour in (np.unique(block.observed_ms // HOUR_MS) * HOUR_MS).tolist()
-        ]
-        if marks:
-            statements.rollup_mark(connection, marks)
+        rollup_marks.put(connection, flush.blocks)
         if work.journal:
             statements.journal_put(connection, number, work.journal)
         for shard, body in work.saves.items():

@@ -68,23 +68,23 @@ def rollup(kind: str, unit: str) -> sql.Identifier:
 
 
 def rolled(items: list[Property]) -> sql.Composed:
-    """A rollup's columns: mean, min and max of numbers, last of the others."""
+    """A rollup's columns: mean, min, max and count of numbers, last of the others."""
     parts: list[sql.Composable] = []
     for item in items:
-        ends = ("mean", "min", "max") if item.numeric else ("last",)
+        ends = ("mean", "min", "max", "count") if item.numeric else ("last",)
         parts += [sql.Identifier(f"{item.name}_{end}") for end in ends]
     return SPACE.join(parts)
 
 
 def tail(items: list[Property]) -> sql.Composed:
     """The same columns, worked out from observations."""
-    numeric = "avg({0})::float4 AS {1}, min({0})::float4 AS {2}, max({0})::float4 AS {3}"
+    numeric = "avg({0})::float8 AS {1}, min({0})::float4 AS {2}, max({0})::float4 AS {3}, count({0})::int AS {4}"
     last = "(array_agg({0} ORDER BY observed_at DESC) FILTER (WHERE {0} IS NOT NULL))[1] AS {1}"
     parts: list[sql.Composable] = []
     for item in items:
         column, name = sql.Identifier(item.name), item.name
         if item.numeric:
-            ends = [sql.Identifier(f"{name}_{end}") for end in ("mean", "min", "max")]
+            ends = [sql.Identifier(f"{name}_{end}") for end in ("mean", "min", "max", "count")]
             parts.append(sql.SQL(numeric).format(column, *ends))
         else:
             parts.append(sql.SQL(last).format(column, sql.Identifier(f"{name}_last")))
@@ -92,9 +92,11 @@ def tail(items: list[Property]) -> sql.Composed:
 
 
 def merged(items: list[Property]) -> sql.Composed:
-    """The same columns over several buckets: means weighted by observations, the last of the latest bucket."""
+    """The same columns over several buckets: means weighted by the values they were made of, the last of the latest
+    bucket. A rollup made before counts were kept has none: its observations stand for them."""
     mean = (
-        "(sum({0}::float8 * observations) / nullif(sum(observations) FILTER (WHERE {0} IS NOT NULL), 0))::float4 AS {0},"  # noqa: E501
+        "(sum({0} * coalesce({3}, observations))"
+        " / nullif(sum(coalesce({3}, observations)) FILTER (WHERE {0} IS NOT NULL), 0))::float4 AS {0},"
         " min({1}) AS {1}, max({2}) AS {2}"
     )
     last = "(array_agg({0} ORDER BY bucket DESC) FILTER (WHERE {0} IS NOT NULL))[1] AS {0}"
@@ -102,7 +104,8 @@ def merged(items: list[Property]) -> sql.Composed:
     for item in items:
         name = item.name
         if item.numeric:
-            parts.append(sql.SQL(mean).format(*(sql.Identifier(f"{name}_{end}") for end in ("mean", "min", "max"))))
+            ends = ("mean", "min", "max", "count")
+            parts.append(sql.SQL(mean).format(*(sql.Identifier(f"{name}_{end}") for end in ends)))
         else:
             parts.append(sql.SQL(last).format(sql.Identifier(f"{name}_last")))
     return SPACE.join(parts)

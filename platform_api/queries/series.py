@@ -8,7 +8,7 @@ from platform_api.queries import columns
 from platform_api.queries.database import Database, identifiers, instant
 
 Row = dict[str, Any]
-UNITS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1)}
+UNITS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
 
 
 async def series_raw(
@@ -57,9 +57,9 @@ async def series_rollup(
     )
 
 
-async def series_edge(database: Database, kind: str) -> int | None:
-    """Up to when the rollups of a kind are closed, ms; None before the first."""
-    row = await database.row("series_edge", {"kind": kind})
+async def series_edge(database: Database, kind: str, unit: str) -> int | None:
+    """Up to when the rollups of a kind and unit are closed, ms; None before the first."""
+    row = await database.row("series_edge", {"kind": kind, "unit": unit})
     return row["closed_until"] if row else None
 
 

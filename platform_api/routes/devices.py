@@ -137,7 +137,7 @@ async def get_series(
         Query(max_length=1000, description="Names, separated by commas; all by default.", examples=["voltage,current"]),
     ] = None,
 ) -> Series:
-    """Raw observations, or minute or hour buckets: whatever the span allows. Raw rows are thinned so that extremes
+    """Raw observations, or minute, hour or day buckets: whatever the span allows. Raw rows are thinned so that extremes
     stay.
 
     A break longer than `gap_after_s` holds a row of nulls. For a device that reports changes only (attributes.reports =

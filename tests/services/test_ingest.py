@@ -269,8 +269,6 @@ def test_rollups_equal_a_recomputation_also_after_late_data(database, broker, tm
         least = "SELECT 1 FROM rollup_hour_streetlight WHERE voltage_min = 199.5 HAVING count(*) = 6"
         wait_for_rows(database, least)
         assert recomputed(database) == rolled(database)
-        minutes = database.rows("SELECT count(*), sum(observations) FROM rollup_minute_streetlight")
-        assert minutes == [(6 * 180, 6 * 180 + 6)]
         assert wait_for_rows(database, "SELECT closed_until FROM rollup_watermark WHERE kind = 'streetlight'")
         assert ingest.process.poll() is None
 

@@ -1,2 +1,3 @@
--- Hours that a flush wrote to. kinds text[], hours bigint[] in ms since 1970 UTC.
-INSERT INTO rollup_due (kind, hour) SELECT kind, to_timestamp(hour_ms / 1000.0) FROM unnest(%(kinds)s::text[], %(hours)s::bigint[]) AS k (kind, hour_ms)
+-- Late observations of a kind, by hour. kind: text; hours: bigint[] in ms since 1970 UTC, devices: int[], a pair each, distinct.
+INSERT INTO rollup_due (kind, hour, devices)
+SELECT %(kind)s, to_timestamp(hour_ms / 1000.0), array_agg(device) FROM unnest(%(hours)s::bigint[], %(devices)s::int[]) AS k (hour_ms, device) GROUP BY hour_ms

@@ -1,11 +1,13 @@
 -- Buckets of one device: from the rollup where it is closed and up to date, otherwise worked out from observations.
 -- device_id: int; kind: text; from_at, to_at: timestamptz, from_at at the start of a bucket; edge: timestamptz, up to which the rollup
 -- is closed, at the start of an hour or from_at; unit: interval of the rollup; width: interval of the answer's buckets, a multiple of it.
--- rolled, tail: each property's columns; merged: the properties over the answer's buckets (means weighted by observations).
--- Index: rollup_<unit>_<kind> (device_id, bucket), primary; observation_<kind> as in series_raw; rollup_due is small.
+-- rolled, tail: each property's columns; merged: the properties over the answer's buckets (means weighted by the values they were made of).
+-- Index: rollup_<unit>_<kind> (device_id, bucket), primary; observation_<kind> as in series_raw; rollup_due (kind, hour).
 WITH due AS (
-    SELECT DISTINCT hour AS begin_at, hour + interval '1 hour' AS end_at FROM rollup_due
-    WHERE kind = %(kind)s AND hour >= date_trunc('hour', %(from_at)s::timestamptz) AND hour < least(%(to_at)s, %(edge)s)
+    SELECT DISTINCT date_bin(span, hour, 'epoch') AS begin_at, date_bin(span, hour, 'epoch') + span AS end_at
+    FROM rollup_due, greatest(%(unit)s, interval '1 hour') AS span
+    WHERE kind = %(kind)s AND (devices IS NULL OR %(device_id)s = ANY(devices))
+      AND hour >= date_trunc('hour', %(from_at)s::timestamptz) AND hour < least(%(to_at)s, %(edge)s)
 ), closed AS (
     SELECT bucket, observations, {rolled} FROM {rollup} r
     WHERE device_id = %(device_id)s AND bucket >= %(from_at)s AND bucket < least(%(to_at)s, %(edge)s)

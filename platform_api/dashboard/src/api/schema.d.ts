@@ -170,7 +170,7 @@ export interface paths {
         };
         /**
          * One device over time
-         * @description Raw observations, or minute or hour buckets: whatever the span allows. Raw rows are thinned so that extremes
+         * @description Raw observations, or minute, hour or day buckets: whatever the span allows. Raw rows are thinned so that extremes
          *     stay.
          *
          *     A break longer than `gap_after_s` holds a row of nulls. For a device that reports changes only (attributes.reports =
@@ -1063,7 +1063,7 @@ export interface components {
              * Resolution
              * @enum {string}
              */
-            resolution: "raw" | "minute" | "hour";
+            resolution: "raw" | "minute" | "hour" | "day";
             /**
              * Bucket S
              * @description width of a bucket; null for raw
@@ -1099,7 +1099,7 @@ export interface components {
             gap_after_s: number;
             /**
              * Observed At
-             * @description ms; the start of the bucket in minute and hour
+             * @description ms; the start of the bucket in minute, hour and day (UTC)
              */
             observed_at: number[];
             /** Properties */

@@ -128,7 +128,7 @@ export interface Column {
 export interface Series {
   device_id: number;
   kind: string;
-  resolution: "raw" | "minute" | "hour";
+  resolution: "raw" | "minute" | "hour" | "day";
   reports?: "period" | "changes";
   bucket_s?: number | null;
   from: number;

@@ -5,7 +5,7 @@ import { clock } from "../city/clock.svelte";
 import { SPAN_MS, type Span } from "../route/address";
 
 const POINTS = 600;
-const AGAIN_MS = { raw: 3000, minute: 20_000, hour: 60_000 } as const;
+const AGAIN_MS = { raw: 3000, minute: 20_000, hour: 60_000, day: 60_000 } as const;
 
 export class History {
   series = $state.raw<Series | null>(null);

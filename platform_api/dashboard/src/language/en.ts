@@ -19,7 +19,7 @@ export const en = {
   mapFailed: "The map could not be loaded.", retry: "Try again", noWebgl: "This browser cannot draw the map (WebGL 2 is missing). Lists and charts work.",
   close: "Close", back: "Back", newest: "Newest values", history: "History", observedAt: "Observed", agent: "Agent", municipality: "Municipality",
   position: "Position", attributes: "Attributes", span_1h: "1 h", span_6h: "6 h", span_24h: "24 h", span_7d: "7 d", span_30d: "30 d", span: "Time span",
-  resolution_raw: "every observation", resolution_minute: "minute means, min–max", resolution_hour: "hourly means, min–max",
+  resolution_raw: "every observation", resolution_minute: "minute means, min–max", resolution_hour: "hourly means, min–max", resolution_day: "daily means, min–max",
   chartEmpty: "Nothing was observed in this span.", chartFailed: "The history could not be loaded.", chartLoading: "Loading history…", expected: "expected",
   toNewest: "To now", deviceMissing: "There is no such device.", never: "never", noValue: "–",
   alarmsOfDevice: "Alarms of this device", noAlarms: "No alarms.", noAlarmsLead: "All is well. New alarms appear here by themselves.",

@@ -21,7 +21,7 @@ export const ko: Record<Key, string> = {
   mapFailed: "지도를 불러오지 못했습니다.", retry: "다시 시도", noWebgl: "이 브라우저는 지도를 그릴 수 없습니다(WebGL 2 없음). 목록과 차트는 쓸 수 있습니다.",
   close: "닫기", back: "뒤로", newest: "최신 값", history: "이력", observedAt: "관측", agent: "에이전트", municipality: "지자체",
   position: "위치", attributes: "속성", span_1h: "1시간", span_6h: "6시간", span_24h: "24시간", span_7d: "7일", span_30d: "30일", span: "기간",
-  resolution_raw: "모든 관측", resolution_minute: "분 평균, 최소–최대", resolution_hour: "시간 평균, 최소–최대",
+  resolution_raw: "모든 관측", resolution_minute: "분 평균, 최소–최대", resolution_hour: "시간 평균, 최소–최대", resolution_day: "일 평균, 최소–최대",
   chartEmpty: "이 기간에는 관측이 없습니다.", chartFailed: "이력을 불러오지 못했습니다.", chartLoading: "이력을 불러오는 중…", expected: "예상",
   toNewest: "현재로", deviceMissing: "해당 장치가 없습니다.", never: "없음", noValue: "–",
   alarmsOfDevice: "이 장치의 경보", noAlarms: "경보가 없습니다.", noAlarmsLead: "모두 정상입니다. 새 경보는 자동으로 나타납니다.",
