@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from contracts.profiles import Profile
-from ingest_service.columns import Array
+from ingest_service.columns import Array, Block
 from ingest_service.newest import Rows as Newest
-from ingest_service.store import arrays, copy_rows, statements
+from ingest_service.store import arrays, copy_rows, rollup_marks, statements
 from ingest_service.store.connection import Connection
 from ingest_service.store.partitions import HOUR_MS, Partitions
 
@@ -103,7 +103,7 @@ def store(
             return None
         if entry.stored:
             copy_rows.copy(connection, profile, *fresh)
-            statements.rollup_mark(connection, [(profile.kind, hour) for hour in hours])
+            rollup_marks.put(connection, [_block(profile.kind, fresh)])
             _put_newest(connection, profile, fresh)
     return entry
 
@@ -135,6 +135,12 @@ def _put_newest(connection: Connection, profile: Profile, rows: Rows) -> None:
     slots = np.zeros(len(last), np.int64)  # of memory, which has no part in this
     found = Newest(profile.kind, slots, newest.device_id, newest.observed_ms, dict(newest.columns))
     statements.newest_put(connection, profile, found)
+
+
+def _block(kind: str, rows: Rows) -> Block:
+    """The rows as a flush has them; nobody asks for slot or agent."""
+    nowhere = np.zeros(len(rows.device_id), np.int32)
+    return Block(kind, rows.device_id, nowhere, rows.observed_ms, nowhere, dict(rows.columns))
 
 
 def _instant(at_ms: int) -> str:

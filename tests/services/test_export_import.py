@@ -5,6 +5,7 @@ import os
 import resource
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
@@ -19,6 +20,7 @@ from contracts import profiles
 from ingest_service import rollups
 from ingest_service.lifecycle import export_cli, import_cli
 from ingest_service.settings import Database as Settings
+from ingest_service.store import rolling
 from ingest_service.store.connection import connect
 from ingest_service.store.migrate import migrate
 from ingest_service.store.partitions import Partitions
@@ -232,8 +234,16 @@ def test_the_same_file_again_stores_nothing_and_newest_and_rollups_follow(origin
     assert newest == NIGHT + timedelta(seconds=39)
     assert database.rows("SELECT count(*) FROM newest_streetlight") == [(6,)]
     with connect(Settings(url=database.url, schema=database.schema), name="test") as connection:
-        connection.execute("UPDATE rollup_due SET marked_at = marked_at - interval '1 hour'")
-        rollups.roll_up(connection, KINDS["streetlight"], grace_s=0)
+        rolling.prepare(connection)
+        roller = rollups.Roller(KINDS, grace_s=0, stopping=threading.Event())
+        roller.roll_up(connection, KINDS["streetlight"])
+        ((closed,),) = database.rows("SELECT closed_until FROM rollup_watermark WHERE kind = 'streetlight'")
+        late = tmp_path / "late.csv"
+        late.write_text("municipality,device,observed_at,voltage\n41280,stre-0.41280,2025-10-26T00:30:00Z,220\n")
+        take_in(database, late, "--kind", "streetlight")  # an hour that is rolled up already
+        roller.roll_up(connection, KINDS["streetlight"])
+        assert closed > NIGHT - timedelta(hours=1)
+    before = [row for row in rows_of(database, "streetlight") if row[2] < closed]
     rolled = "SELECT sum(observations) FROM rollup_hour_streetlight"
     assert database.rows(rolled) == [(len(before),)]
 
