@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    print(report.table(cases))
+    print(report.table(cases), flush=True)
     if options.json:
         report.write_json(cases, options.json)
     return 0
