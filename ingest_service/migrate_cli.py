@@ -8,7 +8,8 @@ from pathlib import Path
 from contracts import config, profiles
 from ingest_service.settings import Database
 from ingest_service.store.connection import DatabaseError
-from ingest_service.store.migrate import migrate
+from ingest_service.store.engine import EngineError
+from ingest_service.store.migrate import MigrationBlocked, migrate
 from ingest_service.store.schema import SchemaError
 
 
@@ -26,10 +27,10 @@ def main(argv: list[str]) -> int:
     try:
         database = config.load(Database, name="database", file=given.config, environ=os.environ)
         done = migrate(database, profiles.load())
-    except (config.ConfigError, profiles.ProfileError, SchemaError) as error:
+    except (config.ConfigError, profiles.ProfileError, SchemaError, EngineError) as error:
         print(error, file=sys.stderr)
         return 2
-    except DatabaseError as error:
+    except (DatabaseError, MigrationBlocked) as error:
         print(f"cannot migrate: {error}", file=sys.stderr)
         return 1
     for line in done:

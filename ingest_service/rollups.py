@@ -63,6 +63,7 @@ class Roller:
             self._next_retention = now + RETENTION_PERIOD_S
             for profile in self.profiles.values():
                 retention.apply(connection, profile, time.time_ns() // 1_000_000, self.pause)
+                rolling.compress(connection, profile, time.time_ns() // 1_000_000)
 
     def roll_up(self, connection: Connection, profile: Profile) -> int:
         """Roll up what is closed, and what late observations changed; how many hours, and late (device, hour)."""

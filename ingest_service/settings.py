@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -95,6 +95,15 @@ class Database(msgspec.Struct, frozen=True, kw_only=True):
             le=168,
         ),
     ] = 6
+    timescale: Annotated[
+        Literal["auto", "off", "require"],
+        Meta(
+            description=(
+                "Whether `dure migrate` makes a new schema's tables with TimescaleDB: where the database has it (2.22 "
+                "or later), never, or not without. A schema stays what it was made as."
+            )
+        ),
+    ] = "auto"
 
 
 def parse_shards(text: str) -> list[int]:

@@ -5,7 +5,7 @@ Each field's description is what the reference page and the annotated sample (de
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -81,6 +81,10 @@ class Database(msgspec.Struct, frozen=True):
     partition_hours: Annotated[
         int, Meta(description="Span of one partition of observations; for `dure migrate` and ingest.")
     ] = 6
+    timescale: Annotated[
+        Literal["auto", "off", "require"],
+        Meta(description="Whether a new schema's tables are made with TimescaleDB; for `dure migrate`."),
+    ] = "auto"
 
 
 def load(file: Path | None, environ: Mapping[str, str]) -> tuple[Settings, Database]:

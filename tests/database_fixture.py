@@ -2,6 +2,7 @@
 
 `postgres_url` is the session's server, `database` a fresh schema in it. A test that wants to kill or restart a server
 takes `DatabaseProcess` and a state directory of its own. With DURE_TEST_DATABASE_URL set, that server is used instead.
+With DURE_TEST_TIMESCALE_URL set, whatever asks for one of the two runs on that TimescaleDB server as well.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 START_S = 60.0
+TIMESCALE_URL = os.environ.get("DURE_TEST_TIMESCALE_URL", "")
 
 
 class DatabaseProcess:
@@ -110,14 +112,20 @@ class Database:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a real PostgreSQL, started once a session by `dure database`."""
+def native_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a PostgreSQL without TimescaleDB, started once a session by `dure database`."""
     if given := os.environ.get("DURE_TEST_DATABASE_URL"):
         yield given
         return
     server = DatabaseProcess(tmp_path_factory.mktemp("database") / "state")
     yield server.start()
     assert server.stop() == 0
+
+
+@pytest.fixture(scope="session", params=["postgresql", *(["timescale"] if TIMESCALE_URL else [])])
+def postgres_url(request: pytest.FixtureRequest) -> str:
+    """The address of a real PostgreSQL: `native_url`, and DURE_TEST_TIMESCALE_URL where it is set."""
+    return TIMESCALE_URL if request.param == "timescale" else str(request.getfixturevalue("native_url"))
 
 
 @pytest.fixture

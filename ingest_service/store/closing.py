@@ -6,7 +6,7 @@ whatever is cut short leaves the old one, and is done again. Writers wait for tw
 
 How: a trigger keeps each late row in <name>_late as well. One snapshot copies the table and forgets those of its late
 rows that the copy holds. Then, with the table locked for a moment, the rest of the late rows follow and the new table
-takes the old one's place.
+takes the old one's place. TimescaleDB rewrites its chunks itself, and lets late rows wait (`timescale_chunks`).
 """
 
 import time
@@ -15,6 +15,7 @@ from collections.abc import Callable
 import psycopg
 
 from contracts.log import log
+from ingest_service.store import engine, timescale_chunks
 from ingest_service.store.connection import Connection
 from ingest_service.store.partitions import Range, listed
 
@@ -37,7 +38,7 @@ def due(connection: Connection, kind: str, before_ms: int, seen: dict[str, int])
     for low, high, name in listed(connection, kind):
         if high > before_ms:
             continue
-        before, now = closed.get(name), _pages(connection, name)
+        before, now = closed.get(name), _pages(connection, kind, name)
         if (
             before is None
             or before < 0
@@ -56,6 +57,11 @@ def close(connection: Connection, kind: str, partition: Range, wait: Wait = time
     """
     _, _, name = partition
     began = time.monotonic()
+    if engine.stored(connection).timescale:
+        sorted_ = _again(connection, wait, lambda: _sort(connection, kind, name))
+        if sorted_:
+            log("chunk.closed", chunk=name, seconds=round(time.monotonic() - began, 1))
+        return sorted_
     if not _again(connection, wait, lambda: _prepare(connection, kind, partition)):
         return False
     rows = _copy(connection, name)
@@ -68,6 +74,25 @@ def close(connection: Connection, kind: str, partition: Range, wait: Wait = time
     if swapped:
         log("partition.closed", partition=name, rows=rows, seconds=round(time.monotonic() - began, 1))
     return swapped
+
+
+def _sort(connection: Connection, kind: str, name: str) -> None:
+    before = connection.execute("SHOW lock_timeout").fetchone()
+    assert before is not None
+    try:
+        connection.execute(f"SET lock_timeout = '{LOCK_WAIT}'".encode())
+        timescale_chunks.sort(connection, name)
+    finally:
+        connection.execute("SELECT set_config('lock_timeout', %s, false)", (before[0],))
+    _note(connection, kind, name)
+
+
+def _note(connection: Connection, kind: str, name: str) -> None:
+    connection.execute(
+        "INSERT INTO closed_partition (name, kind, pages) VALUES (%s, %s, %s) "
+        "ON CONFLICT (name) DO UPDATE SET pages = excluded.pages, closed_at = now()",
+        (name, kind, _pages(connection, kind, name)),
+    )
 
 
 def _prepare(connection: Connection, kind: str, partition: Range) -> None:
@@ -138,11 +163,7 @@ def _swap(connection: Connection, kind: str, partition: Range) -> None:
             f"TO (to_timestamp({high / 1000}))".encode()
         )
         connection.execute(f"ALTER TABLE {name} DROP CONSTRAINT bounds".encode())
-        connection.execute(
-            "INSERT INTO closed_partition (name, kind, pages) VALUES (%s, %s, %s) "
-            "ON CONFLICT (name) DO UPDATE SET pages = excluded.pages, closed_at = now()",
-            (name, kind, _pages(connection, name)),
-        )
+        _note(connection, kind, name)
 
 
 def _move(name: str, columns: str) -> bytes:
@@ -167,6 +188,8 @@ def _hurry(connection: Connection) -> None:
     connection.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT}'".encode())
 
 
-def _pages(connection: Connection, name: str) -> int:
+def _pages(connection: Connection, kind: str, name: str) -> int:
+    if engine.stored(connection).timescale:
+        return timescale_chunks.sizes(connection, kind).get(name, 0) // 8192
     row = connection.execute("SELECT pg_relation_size(to_regclass(%s)) / 8192", (name,)).fetchone()
     return int(row[0] or 0) if row else 0

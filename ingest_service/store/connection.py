@@ -25,6 +25,13 @@ PATIENCE = {  # unless the URL says otherwise
     "tcp_user_timeout": PEER_WAIT_MS,
 }
 NO_LIMIT = ("statement_timeout", "transaction_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout")
+# What TimescaleDB needs to be told; servers without it know no such settings, and are not told.
+# Rows of a COPY go into the columnstore as they come (before 2.24 continuous aggregates keep them from it: they wait in
+# the rowstore until their chunk closes). Late rollups and retention may change as many compressed rows as they must.
+SESSION = {
+    "timescaledb.enable_direct_compress_copy": "on",
+    "timescaledb.max_tuples_decompressed_per_dml_transaction": "0",
+}
 
 # What may go wrong, for those who may not import psycopg.
 DatabaseError = psycopg.Error
@@ -80,7 +87,7 @@ def connect(database: Database, *, name: str, lock_wait_s: int = LOCK_WAIT_S) ->
     where = make_conninfo("", **{**PATIENCE, **conninfo_to_dict(database.url)})
     connection = psycopg.connect(where, autocommit=True, application_name=f"dure {name}")
     connection.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(database.schema)))
-    wanted = {"timezone": "UTC", "lock_timeout": f"{lock_wait_s}s", **dict.fromkeys(NO_LIMIT, "0")}
+    wanted = {"timezone": "UTC", "lock_timeout": f"{lock_wait_s}s", **dict.fromkeys(NO_LIMIT, "0"), **SESSION}
     connection.execute(  # servers differ in which limits they know; who has set one for locks means it
         "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS wanted (name, value) "
         "WHERE current_setting(name, true) IS NOT NULL AND (name <> 'lock_timeout' OR current_setting(name) = '0')",

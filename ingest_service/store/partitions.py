@@ -1,6 +1,7 @@
 """Time partitions of the observation tables: made when a flush needs one, and dropped when nobody keeps them.
 
 Hot partitions carry only the BRIN on time, which costs ingest nothing. What becomes of closed ones is in `closing`.
+On TimescaleDB they are chunks, and it makes them itself (`timescale_chunks`).
 """
 
 import re
@@ -8,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from ingest_service.store import engine, timescale_chunks
 from ingest_service.store.connection import Connection
 
 HOUR_MS = 3_600_000
@@ -27,8 +29,11 @@ class Partitions:
     def __init__(self, kinds: Iterable[str], partition_hours: int) -> None:
         self._width_ms = partition_hours * HOUR_MS
         self._ranges: dict[str, list[Range]] = {kind: [] for kind in kinds}
+        self._makes_itself = False
 
     def load(self, connection: Connection) -> None:
+        """What there is; before anything is asked for. Raises EngineError."""
+        self._makes_itself = engine.stored(connection).timescale
         for kind in self._ranges:
             self._ranges[kind] = listed(connection, kind)
 
@@ -40,7 +45,7 @@ class Partitions:
     def ensure(self, connection: Connection, kind: str, hours_ms: Iterable[int], now_ms: int) -> None:
         """Make the partitions that hold these hours; commits on its own, before the flush that needs them."""
         missing = [hour for hour in sorted(hours_ms) if not self._covered(kind, hour)]
-        if not missing:
+        if not missing or self._makes_itself:
             return
         try:
             with connection.transaction():
@@ -80,6 +85,8 @@ class Partitions:
 
 def listed(connection: Connection, kind: str) -> list[Range]:
     """Partitions of a kind, in time order."""
+    if engine.stored(connection).timescale:
+        return timescale_chunks.listed(connection, kind)
     rows = connection.execute(
         "SELECT c.relname, pg_get_expr(c.relpartbound, c.oid) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
         "WHERE i.inhparent = to_regclass(%s)",
@@ -97,8 +104,11 @@ def drop(connection: Connection, kind: str, name: str) -> None:
     """Drop a partition with all its rows. Waits a moment for the lock: raises psycopg.errors.LockNotAvailable."""
     with connection.transaction():
         connection.execute("SET LOCAL lock_timeout = '200ms'")
-        connection.execute(f"LOCK TABLE ONLY observation_{kind} IN ACCESS EXCLUSIVE MODE".encode())
-        connection.execute(f"DROP TABLE {name}".encode())
+        if engine.stored(connection).timescale:
+            timescale_chunks.drop(connection, kind, name)
+        else:
+            connection.execute(f"LOCK TABLE ONLY observation_{kind} IN ACCESS EXCLUSIVE MODE".encode())
+            connection.execute(f"DROP TABLE {name}".encode())
         connection.execute("DELETE FROM closed_partition WHERE name = %s", (name,))
 
 

@@ -15,7 +15,7 @@ import psycopg
 
 from contracts.log import log
 from contracts.profiles import Profile
-from ingest_service.store import partitions, schema
+from ingest_service.store import engine, partitions, schema, timescale_rollups
 from ingest_service.store.connection import Connection
 from ingest_service.store.rolling import DAY_MS, at, watermarks
 
@@ -157,6 +157,7 @@ def _delete_municipality(connection: Connection, kind: str, town: str, cutoff: i
 def _delete_rollups(connection: Connection, table: str, key: str, town: str, cutoff: int, pause: Pause) -> int:
     """Delete rollups from before the cutoff, a day at a time. Index: BRIN (bucket)."""
     rows = 0
+    stored = timescale_rollups.stored_in(connection, table) if engine.stored(connection).timescale else table
     while True:
         first = connection.execute(
             f"SELECT date_trunc('day', min(bucket)) FROM {table} WHERE {key} AND bucket < %s".encode(),
@@ -165,7 +166,7 @@ def _delete_rollups(connection: Connection, table: str, key: str, town: str, cut
         if first is None or first[0] is None:
             return rows
         until = min(first[0] + timedelta(days=1), at(cutoff))
-        rows += connection.execute(f"DELETE FROM {table} WHERE {key} AND bucket < %s".encode(), (town, until)).rowcount
+        rows += connection.execute(f"DELETE FROM {stored} WHERE {key} AND bucket < %s".encode(), (town, until)).rowcount
         pause()
 
 

@@ -4,6 +4,8 @@ Promise: an hour is read once when it closes; late observations recompute their 
 days and those municipalities' hours, to what the observations give. Everything is worked out first and then published
 in slices, each a transaction; whatever is cut short is done again from its beginning, to the same result.
 An hour whose observations retention has taken is never rolled up again.
+On TimescaleDB the rollups of whole hours and days are refreshed instead (`timescale_rollups`): which, and when, is the
+same.
 """
 
 from collections.abc import Callable
@@ -11,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from contracts.profiles import Profile
-from ingest_service.store import partitions, rollup_statements
+from ingest_service.store import engine, partitions, rollup_statements, timescale_chunks, timescale_rollups
 from ingest_service.store.connection import Connection
 from ingest_service.store.partitions import HOUR_MS, Range
 
@@ -68,7 +70,7 @@ def last_hour(connection: Connection, kind: str) -> tuple[int, int] | None:
     for low, _, name in reversed(partitions.listed(connection, kind)):
         if _any_since(connection, name, low):
             end = passed_hour(connection, kind, None, grace_ms=0)
-            return (low if end is None else max(low, end)) + HOUR_MS, _size(connection, name)
+            return (low if end is None else max(low, end)) + HOUR_MS, _size(connection, kind, name)
     return None
 
 
@@ -128,7 +130,10 @@ def roll_days(connection: Connection, profile: Profile, pause: Pause) -> int:
         day = (closed if first is None else first) // DAY_MS * DAY_MS
     done = 0
     while day + DAY_MS <= closed:
-        if _any_since(connection, table, day, day + DAY_MS, column="bucket"):
+        if engine.stored(connection).timescale:
+            timescale_rollups.roll_days(connection, profile, day, day + DAY_MS)
+            done += 1
+        elif _any_since(connection, table, day, day + DAY_MS, column="bucket"):
             _work_out(connection, "day", rollup_statements.roll_days(profile), _span(day, day + DAY_MS))
             _publish(connection, profile, "day", pause)
             done += 1
@@ -175,6 +180,14 @@ def roll_late(connection: Connection, profile: Profile, pause: Pause, *, settle_
     return done
 
 
+def compress(connection: Connection, profile: Profile, now_ms: int) -> int:
+    """Compress rollups that have settled, where the database can; how many chunks."""
+    if not engine.stored(connection).timescale:
+        return 0
+    tiers = (*profile.rollups, "municipality_hour")
+    return sum(timescale_chunks.compress_rollup(connection, f"rollup_{tier}_{profile.kind}", now_ms) for tier in tiers)
+
+
 def _leave_gone_hours(connection: Connection, kind: str) -> None:
     """Take from late_due what retention has taken the observations of; retention will look there again."""
     connection.execute(
@@ -188,9 +201,17 @@ def _leave_gone_hours(connection: Connection, kind: str) -> None:
         "AND g.municipality IN ('', d.municipality) AND hour < g.gone_until",
         (kind,),
     )
+    if engine.stored(connection).timescale:  # an hour is refreshed for all municipalities, or for none
+        connection.execute(
+            "DELETE FROM late_due WHERE hour < (SELECT max(gone_until) FROM observation_gone WHERE kind = %s)", (kind,)
+        )
 
 
 def _roll_hour(connection: Connection, profile: Profile, hour: int, pause: Pause) -> None:
+    if engine.stored(connection).timescale:
+        timescale_rollups.roll_hours(connection, profile, hour, hour + HOUR_MS)
+        pause()
+        return
     span = _span(hour, hour + HOUR_MS)
     for tier in _tiers(profile):
         _work_out(connection, tier, rollup_statements.roll(profile, tier), span)
@@ -203,6 +224,13 @@ def _roll_hour(connection: Connection, profile: Profile, hour: int, pause: Pause
 def _roll_late_span(
     connection: Connection, profile: Profile, begin: int, end: int, closed: bool, days: int | None, pause: Pause
 ) -> None:
+    if engine.stored(connection).timescale:
+        timescale_rollups.roll_hours(connection, profile, begin, end)
+        if "day" in profile.rollups and days is not None and begin < days:
+            last = min(days, -(-end // DAY_MS) * DAY_MS)
+            timescale_rollups.roll_days(connection, profile, begin // DAY_MS * DAY_MS, last)
+        pause()
+        return
     span: dict[str, Any] = _span(begin, end)
     marked = connection.execute(
         "SELECT DISTINCT device_id FROM late_due WHERE hour >= %(from)s AND hour < %(to)s LIMIT %(most)s",
@@ -288,7 +316,9 @@ def _summarize(connection: Connection, table: str) -> None:
     )
 
 
-def _size(connection: Connection, table: str) -> int:
+def _size(connection: Connection, kind: str, table: str) -> int:
+    if engine.stored(connection).timescale:
+        return timescale_chunks.sizes(connection, kind).get(table, 0)
     return int(_one(connection, f"SELECT pg_relation_size('{table}')"))
 
 

@@ -58,35 +58,45 @@ def aggregates(item: Property) -> list[tuple[str, str]]:
 def statements(profile: Profile) -> list[str]:
     """DDL that brings the tables of a kind up to its profile; each statement may run again."""
     kind = profile.kind
-    newest = {"device_id": "int PRIMARY KEY", "observed_at": "timestamptz NOT NULL", "as_of": "timestamptz NOT NULL"}
     made = [
-        f"CREATE TABLE IF NOT EXISTS observation_{kind} ({_ddl(observation_columns(profile))}) "
+        f"CREATE TABLE IF NOT EXISTS observation_{kind} ({ddl(observation_columns(profile))}) "
         "PARTITION BY RANGE (observed_at)",
         f"CREATE INDEX IF NOT EXISTS observation_{kind}_time ON observation_{kind} USING brin (observed_at) WITH "
         "(pages_per_range = 32)",
-        f"CREATE TABLE IF NOT EXISTS newest_{kind} ({_ddl(_widest_first({**newest, **_properties(profile)}))}) "
-        "WITH (fillfactor = 50)",
+        *newest_statements(profile),
     ]
     for tier in profile.rollups:
         table = f"rollup_{tier}_{kind}"
         made += [
-            f"CREATE TABLE IF NOT EXISTS {table} ({_ddl(rollup_columns(profile))}, PRIMARY KEY (device_id, bucket))",
+            f"CREATE TABLE IF NOT EXISTS {table} ({ddl(rollup_columns(profile))}, PRIMARY KEY (device_id, bucket))",
             f"CREATE INDEX IF NOT EXISTS {table}_bucket ON {table} USING brin (bucket)",
         ]
     made.append(
-        f"CREATE TABLE IF NOT EXISTS rollup_municipality_hour_{kind} ({_ddl(municipality_columns(profile))}, "
+        f"CREATE TABLE IF NOT EXISTS rollup_municipality_hour_{kind} ({ddl(municipality_columns(profile))}, "
         "PRIMARY KEY (municipality, bucket))"
     )
-    brought = [(table, _properties(profile)) for table in (f"observation_{kind}", f"newest_{kind}")]
+    brought = [(f"observation_{kind}", _properties(profile))]
     brought += [(f"rollup_{tier}_{kind}", rollup_columns(profile)) for tier in profile.rollups]
     brought.append((f"rollup_municipality_hour_{kind}", municipality_columns(profile)))
-    for table, columns in brought:  # of properties that a newer profile brings
-        made += [
-            f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {name} {type_}"
-            for name, type_ in columns.items()
-            if "NOT NULL" not in type_
-        ]
-    return made
+    return made + [statement for table, columns in brought for statement in _added(table, columns)]
+
+
+def newest_statements(profile: Profile) -> list[str]:
+    """DDL of newest_<kind>; each statement may run again."""
+    table = f"newest_{profile.kind}"
+    own = {"device_id": "int PRIMARY KEY", "observed_at": "timestamptz NOT NULL", "as_of": "timestamptz NOT NULL"}
+    columns = ddl(_widest_first({**own, **_properties(profile)}))
+    made = f"CREATE TABLE IF NOT EXISTS {table} ({columns}) WITH (fillfactor = 50)"
+    return [made, *_added(table, _properties(profile))]
+
+
+def _added(table: str, columns: Columns) -> list[str]:
+    """DDL of columns that a newer profile brings."""
+    return [
+        f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {name} {type_}"
+        for name, type_ in columns.items()
+        if "NOT NULL" not in type_
+    ]
 
 
 def _properties(profile: Profile) -> Columns:
@@ -97,7 +107,8 @@ def _widest_first(columns: Columns) -> Columns:
     return dict(sorted(columns.items(), key=lambda column: -WIDTHS[column[1].split()[0]]))
 
 
-def _ddl(columns: Columns) -> str:
+def ddl(columns: Columns) -> str:
+    """The columns as CREATE TABLE lists them."""
     return ", ".join(f"{name} {type_}" for name, type_ in columns.items())
 
 

@@ -23,6 +23,7 @@ from ingest_service.registry import Registry
 from ingest_service.settings import Database
 from ingest_service.store import arrays, copy_rows, rollup_marks, schema, statements
 from ingest_service.store.connection import Connection, connect
+from ingest_service.store.engine import EngineError
 from ingest_service.store.migrate import newest_version
 from ingest_service.store.partitions import HOUR_MS, Partitions
 
@@ -146,7 +147,10 @@ class Store:
                 if not taken or not taken[0]:
                     raise ShardTaken(f"shard {shard} is served by another worker")
             self._check_profiles(connection)
-            self.partitions.load(connection)
+            try:
+                self.partitions.load(connection)
+            except EngineError as error:
+                raise SchemaMissing(f"schema {self.database.schema!r}: {error}") from error
         except BaseException:
             connection.close()
             raise
