@@ -29,7 +29,7 @@ from platform_api.measured import Measured
 from platform_api.models import Problem
 from platform_api.problems import Code, ProblemError
 from platform_api.queries.database import Database
-from platform_api.rendering import Rendering
+from platform_api.rendering import Columns, GeoJson
 from platform_api.routes import alarms, catalogue, devices, health, quarantine, sign_in, status, stream
 from platform_api.settings import Database as DatabaseSettings
 from platform_api.settings import Settings
@@ -69,13 +69,14 @@ def create_app(
     )
     hub = Hub(settings.stream_devices)
     reader = AlarmReader(pool, hub)
-    rendering = Rendering(pool, settings.map_max_age_s)
+    geojson = GeoJson(pool, profiles, settings.map_max_age_s)
+    fleet_map = Columns(pool, profiles, settings.map_max_age_s)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await pool.open()
         hub.attach(asyncio.get_running_loop())
-        tasks = [asyncio.create_task(reader.run()), asyncio.create_task(reader.listen())]
+        tasks = [asyncio.create_task(item) for item in (reader.run(), reader.listen(), fleet_map.keep_warm())]
         if app.state.subscription is not None:
             app.state.subscription.start()
         yield
@@ -85,7 +86,8 @@ def create_app(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await rendering.close()
+        await geojson.kept.close()
+        await fleet_map.kept.close()
         await pool.close()
 
     app = FastAPI(
@@ -100,7 +102,7 @@ def create_app(
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.settings, app.state.database, app.state.profiles = settings, pool, dict(profiles)
-    app.state.hub, app.state.rendering, app.state.rates = hub, rendering, status.Rates()
+    app.state.hub, app.state.geojson, app.state.fleet_map, app.state.rates = hub, geojson, fleet_map, status.Rates()
     app.state.failures = Failures(settings.sign_in_failures)
     app.state.metrics = Measured(hub)
     app.state.subscription = Subscription(broker, hub, reader) if broker is not None else None

@@ -194,6 +194,26 @@ class FeatureCollection(BaseModel):
     features: list[Feature]
 
 
+class FleetPart(BaseModel):
+    """The devices of one kind in one municipality, in columns: all lists are as long as device_id."""
+
+    municipality: str
+    kind: str
+    device_id: list[int]
+    device: list[str]
+    agent_id: list[int | None]
+    longitude: list[float]
+    latitude: list[float]
+    state: list[DeviceState]
+    observed_at: list[int | None]
+    values: dict[str, list[Value]] = Field(description="by property; of the newest observation")
+
+
+class FleetMap(BaseModel):
+    as_of: Ms | None = Field(description="newest change that this shows; null without any device")
+    parts: list[FleetPart]
+
+
 # --- alarms
 
 

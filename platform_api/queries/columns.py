@@ -44,6 +44,22 @@ def members(profile: Profile, table: str) -> sql.Composed:
     return sql.SQL(" || ").join(parts)
 
 
+def packed(profile: Profile, table: str) -> sql.Composed:
+    """The properties as packed columns: big-endian, one item a row; null as NaN, the least integer, or -1."""
+    senders = {
+        "number": "float4send(coalesce({0}, 'NaN'))",
+        "integer": "int4send(coalesce({0}, -2147483648))",
+        "enum": "int2send(coalesce({0}, -1::smallint))",
+        "boolean": "int2send(coalesce({0}::int, -1)::smallint)",
+    }
+    return SPACE.join(
+        sql.SQL(f"string_agg({senders[item.type]}, ''::bytea) AS {{1}}").format(
+            sql.Identifier(table, item.name), sql.Identifier(item.name)
+        )
+        for item in profile.properties.values()
+    )
+
+
 def newest_of_device(profiles: Mapping[str, Profile]) -> sql.Composed:
     """The newest row of device `d`, whatever its kind: (observed_at, values)."""
     parts = [

@@ -79,6 +79,13 @@ class Session:
         found = await self._connection.execute(statement(name, parts), parameters)
         return await found.fetchall() if found.description else []
 
+    async def packed(
+        self, name: str, parameters: Mapping[str, Any] | None = None, **parts: sql.Composable
+    ) -> list[DictRow]:
+        """Rows in binary, for statements that answer in bytea, numbers and texts (never in timestamptz)."""
+        found = await self._connection.execute(statement(name, parts), parameters, binary=True)
+        return await found.fetchall()
+
     async def row(
         self, name: str, parameters: Mapping[str, Any] | None = None, **parts: sql.Composable
     ) -> DictRow | None:
@@ -145,6 +152,12 @@ class Database:
     ) -> list[DictRow]:
         async with self.session() as session:
             return await session.rows(name, parameters, **parts)
+
+    async def packed(
+        self, name: str, parameters: Mapping[str, Any] | None = None, **parts: sql.Composable
+    ) -> list[DictRow]:
+        async with self.session() as session:
+            return await session.packed(name, parameters, **parts)
 
     async def row(
         self, name: str, parameters: Mapping[str, Any] | None = None, **parts: sql.Composable

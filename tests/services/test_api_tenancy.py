@@ -91,7 +91,7 @@ async def test_the_walk_sees_everything_there_is_to_see_for_an_account_of_all(ci
     """What the walk looks for is really shown, by the routes that should; so its silence means something."""
     async with client_of(city, "viewer") as client:
         shown = ""
-        for path in ("municipalities", "devices", "devices.geojson", "alarms", "quarantine", "agents"):
+        for path in ("municipalities", "devices", "devices.geojson", "map", "alarms", "quarantine", "agents"):
             shown += (await client.get(f"/api/v1/{path}")).text
     assert [mark for mark in OTHERS_MARKS if not shows(shown, mark)] == []
 

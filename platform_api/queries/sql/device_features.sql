@@ -20,7 +20,7 @@ WITH active AS (
            || CASE WHEN active.worst = 3 THEN 'critical' WHEN active.worst = 2 THEN 'warning' WHEN active.worst = 1 THEN 'info'
                    WHEN active.silent OR silent_agent.agent_id IS NOT NULL THEN 'silent'
                    WHEN n.observed_at IS NULL THEN 'unknown' ELSE 'ok' END
-           || '","observed_at":' || coalesce((extract(epoch FROM n.observed_at) * 1000)::bigint::text, 'null') || {values} || '}}}}' AS feature,
+           || '","observed_at":' || coalesce(floor(extract(epoch FROM n.observed_at) * 1000)::bigint::text, 'null') || {values} || '}}}}' AS feature,
            greatest(n.as_of, active.changed_at, d.registered_at) AS changed_at
     FROM device d
     LEFT JOIN active ON active.device_id = d.device_id
