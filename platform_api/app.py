@@ -30,7 +30,18 @@ from platform_api.models import Problem
 from platform_api.problems import Code, ProblemError
 from platform_api.queries.database import Database
 from platform_api.rendering import Columns, GeoJson
-from platform_api.routes import alarms, catalogue, devices, health, quarantine, sign_in, status, stream
+from platform_api.routes import (
+    alarms,
+    catalogue,
+    devices,
+    health,
+    municipality_series,
+    quarantine,
+    ranked,
+    sign_in,
+    status,
+    stream,
+)
 from platform_api.settings import Database as DatabaseSettings
 from platform_api.settings import Settings
 from platform_api.stream import Hub
@@ -110,7 +121,8 @@ def create_app(
 
     known = [Depends(refuse_unknown_parameters)]
     api = APIRouter(prefix=PREFIX, dependencies=known)
-    for module in (sign_in, catalogue, devices, alarms, quarantine, status, stream):
+    # ranked before devices: its paths look like a device's
+    for module in (sign_in, catalogue, municipality_series, ranked, devices, alarms, quarantine, status, stream):
         api.include_router(module.router)
 
     @api.get("/openapi.json", include_in_schema=False)

@@ -153,6 +153,23 @@ class Devices(BaseModel):
     next: int | None = Field(description="`after` of the next page; null on the last")
 
 
+class TopDevice(Device):
+    value: float = Field(description="of the property that was asked for")
+
+
+class TopDevices(BaseModel):
+    property: str
+    items: list[TopDevice] = Field(description="highest first, or lowest first")
+
+
+class NearDevice(Device):
+    distance_m: float = Field(description="metres on the ellipsoid of WGS 84", examples=[184.2])
+
+
+class NearDevices(BaseModel):
+    items: list[NearDevice] = Field(description="nearest first")
+
+
 class NewDevice(Taken):
     municipality: str = Field(pattern=f"^(?:{topics.MUNICIPALITY})$", examples=["41280"])
     device: str = Field(pattern=f"^(?:{topics.DEVICE})$", examples=["sl-00001"])
@@ -289,6 +306,28 @@ class Series(BaseModel):
     observed_at: list[int] = Field(description="ms; the start of the bucket in minute, hour and day (UTC)")
     properties: dict[str, PropertySeries]
     alarms: list[Alarm] = Field(description="that overlap the span")
+
+
+class MunicipalityProperty(BaseModel):
+    """As long as observed_at; null where no device said anything."""
+
+    mean: list[float | None]
+    min: list[float | None]
+    max: list[float | None]
+
+
+class MunicipalitySeries(BaseModel):
+    model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True, validate_by_alias=True)
+    municipality: str
+    kind: str
+    bucket_s: int = Field(description="width of a bucket: an hour, or more where the span is long")
+    from_: Ms = Field(alias="from")
+    to: Ms
+    closed_until: Ms | None = Field(description="up to here from rollups, beyond it from observations")
+    observed_at: list[int] = Field(description="ms; the start of each bucket that has an observation")
+    devices: list[int] = Field(description="that reported, in the busiest hour of the bucket")
+    observations: list[int]
+    properties: dict[str, MunicipalityProperty] = Field(description="numeric ones: mean over all observations")
 
 
 # --- quarantine, agents, status

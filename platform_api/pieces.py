@@ -14,11 +14,11 @@ import msgspec
 import numpy as np
 
 from contracts.profiles import Property
+from platform_api.earth import Box
 from platform_api.fleet import NEVER, STATES, Part
 from platform_api.queries.fleet import NOTHING, Array
 
 LEVEL = 1  # a fifth of the time of 6, a tenth more bytes
-Box = tuple[float, float, float, float]
 _HEAD = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # RFC 1952: deflate, no name, no time
 _END = b"\x03\x00"  # an empty last block
 

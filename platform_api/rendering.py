@@ -17,9 +17,10 @@ import msgspec
 
 from contracts.profiles import Profile
 from platform_api import pieces
+from platform_api.earth import Box
 from platform_api.fleet import Fleet, Town
 from platform_api.queries.database import Database, DatabaseAwayError, DatabaseBusyError, SchemaMissingError
-from platform_api.queries.devices import Box, device_features
+from platform_api.queries.devices import device_features
 
 MAX_KEPT = 32
 TOO_OLD_S = 9.0  # a new stream is given the last 10 s; a map of this age has no hole before it

@@ -2,11 +2,12 @@
 open tail."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from psycopg import sql
 
 from contracts.profiles import Profile, Property
+from platform_api.earth import Box
 
 SPACE = sql.SQL(", ")
 
@@ -60,6 +61,17 @@ def packed(profile: Profile, table: str) -> sql.Composed:
     )
 
 
+def inside(boxes: Sequence[Box]) -> sql.Composed:
+    """Whether device d stands in one of the boxes; by the index of places, and then exactly (its own comparison is
+    lenient by a millionth of a degree)."""
+    one = sql.SQL(
+        "(point(d.longitude, d.latitude) <@ box(point({0}, {1}), point({2}, {3}))"
+        " AND d.longitude BETWEEN {0} AND {2} AND d.latitude BETWEEN {1} AND {3})"
+    )
+    found = [one.format(*(sql.Literal(float(edge)) for edge in box)) for box in boxes]
+    return sql.SQL("({})").format(sql.SQL(" OR ").join(found))
+
+
 def newest_of_device(profiles: Mapping[str, Profile]) -> sql.Composed:
     """The newest row of device `d`, whatever its kind: (observed_at, values)."""
     parts = [
@@ -90,6 +102,11 @@ def rolled(items: list[Property]) -> sql.Composed:
         ends = ("mean", "min", "max", "count") if item.numeric else ("last",)
         parts += [sql.Identifier(f"{item.name}_{end}") for end in ends]
     return SPACE.join(parts)
+
+
+def continued(listed: sql.Composed) -> sql.Composed:
+    """A list of columns that follows others; nothing when it is empty."""
+    return sql.SQL(", {}").format(listed) if listed.as_string() else listed
 
 
 def tail(items: list[Property]) -> sql.Composed:

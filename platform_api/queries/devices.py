@@ -3,15 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from contracts.profiles import Profile
+from platform_api.earth import Box
 from platform_api.models import Device, NewDevice
 from platform_api.queries import columns
 from platform_api.queries.database import Database
 
 Permitted = list[str] | None
-Box = tuple[float, float, float, float]
 
 
 async def devices(
@@ -23,7 +24,7 @@ async def devices(
     kind: str | None = None,
     state: str | None = None,
     contains: str | None = None,
-    device_id: int | None = None,
+    device_ids: list[int] | None = None,
     after: int = 0,
     page: int = 100,
 ) -> list[Device]:
@@ -36,7 +37,7 @@ async def devices(
         "kind": kind,
         "state": state,
         "pattern": f"%{escaped}%" if escaped else None,
-        "device_id": device_id,
+        "device_ids": device_ids,
         "after": after,
         "page": page,
     }
@@ -47,7 +48,7 @@ async def devices(
 async def device(
     database: Database, profiles: Mapping[str, Profile], permitted: Permitted, device_id: int
 ) -> Device | None:
-    found = await devices(database, profiles, permitted, device_id=device_id, page=1)
+    found = await devices(database, profiles, permitted, device_ids=[device_id], page=1)
     return found[0] if found else None
 
 
@@ -55,14 +56,11 @@ async def device_features(
     database: Database, profile: Profile, permitted: Permitted, municipality: str | None, box: Box | None
 ) -> tuple[str | None, int | None]:
     """GeoJSON features of one kind, joined by commas, and the time of the newest change in them."""
-    west, south, east, north = box or (None, None, None, None)
-    parameters: dict[str, Any] = {
-        "permitted": permitted, "municipality": municipality, "kind": profile.kind,
-        "west": west, "south": south, "east": east, "north": north,
-    }  # fmt: skip
+    parameters: dict[str, Any] = {"permitted": permitted, "municipality": municipality, "kind": profile.kind}
     row = await database.row(
         "device_features",
         parameters,
+        inside=sql.SQL("true") if box is None else columns.inside([box]),
         kind=columns.member(profile),
         values=columns.members(profile, "n"),
         newest=columns.newest(profile.kind),

@@ -72,6 +72,38 @@ async def series_first_bucket(
     return row["bucket"] if row else None
 
 
+async def municipality_series(
+    database: Database,
+    profile: Profile,
+    items: list[Property],
+    municipality: str,
+    *,
+    width_s: int,
+    from_at: int,
+    to_at: int,
+    edge: int,
+) -> list[Row]:
+    """Rows {observed_at: ms, devices, observations, <property>_mean, _min, _max} of numeric items, oldest first;
+    from_at at the start of a bucket."""
+    parameters = {
+        "municipality": municipality,
+        "kind": profile.kind,
+        "from_at": instant(from_at),
+        "to_at": instant(to_at),
+        "edge": instant(edge),
+        "width": timedelta(seconds=width_s),
+    }
+    return await database.rows(
+        "municipality_series",
+        parameters,
+        rollup=columns.rollup(profile.kind, "municipality_hour"),
+        observations=columns.observations(profile.kind),
+        rolled=columns.continued(columns.rolled(items)),
+        tail=columns.continued(columns.tail(items)),
+        merged=columns.continued(columns.merged(items)),
+    )
+
+
 async def agent_silences(
     database: Database, kind: str, agent_id: int, *, unit: str, from_at: int, to_at: int, edge: int, gap_s: float
 ) -> list[tuple[int, int]]:

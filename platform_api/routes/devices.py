@@ -5,9 +5,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from contracts.profiles import Profile, Property
+from contracts.profiles import Profile
 from platform_api import series
 from platform_api.caller import Caller, Engineer
+from platform_api.earth import Box
 from platform_api.models import Device, Devices, DeviceState, FeatureCollection, FleetMap, NewDevice, Series
 from platform_api.problems import Code, ProblemError
 from platform_api.queries import devices as query
@@ -27,7 +28,8 @@ from platform_api.routes.parameters import (
     Page,
     Profiles,
     Stored,
-    listed,
+    chosen,
+    invalid,
 )  # fmt: skip
 
 router = APIRouter(tags=["devices"])
@@ -161,9 +163,8 @@ async def get_series(
     end = int(time.time() * 1000) if to is None else to
     begin = max(0, end - DAY_MS) if from_ is None else from_
     if begin >= end:
-        problem = {"where": "query.from", "message": f"{begin} is not before to = {end}"}
-        raise ProblemError(Code.INVALID, f"cannot take query.from: {problem['message']}", errors=[problem])
-    asked = series.Question(device, profile, _chosen(profile, properties), begin, end, points)
+        raise invalid("from", f"{begin} is not before to = {end}")
+    asked = series.Question(device, profile, chosen(profile.properties, properties), begin, end, points)
     return await series.answer(database, asked, account.permitted, settings.raw_span_h)
 
 
@@ -172,18 +173,6 @@ async def _known(database: Database, profiles: dict[str, Profile], account: Stor
     if device is None:
         raise ProblemError(Code.NOT_FOUND, f"there is no device {device_id}")
     return device
-
-
-def _chosen(profile: Profile, properties: str | None) -> list[Property]:
-    names = listed(properties) or list(profile.properties)
-    unknown = [name for name in names if name not in profile.properties]
-    if unknown:
-        problem = {
-            "where": "query.properties",
-            "message": f"{unknown[0]!r} is not one of {', '.join(profile.properties)}",
-        }
-        raise ProblemError(Code.INVALID, f"cannot take query.properties: {problem['message']}", errors=[problem])
-    return [profile.properties[name] for name in dict.fromkeys(names)]
 
 
 def _asked(
@@ -212,7 +201,7 @@ def _conditional(request: Request, rendered: Rendered, media_type: str) -> Respo
     return Response(body, media_type=media_type, headers=headers)
 
 
-def _box(bbox: str | None) -> query.Box | None:
+def _box(bbox: str | None) -> Box | None:
     if bbox is None:
         return None
     try:
@@ -221,6 +210,5 @@ def _box(bbox: str | None) -> query.Box | None:
     except ValueError:
         good = False
     if not good:
-        problem = {"where": "query.bbox", "message": f"{bbox!r} is not west,south,east,north in degrees"}
-        raise ProblemError(Code.INVALID, f"cannot take query.bbox: {problem['message']}", errors=[problem])
+        raise invalid("bbox", f"{bbox!r} is not west,south,east,north in degrees")
     return west, south, east, north

@@ -1,10 +1,12 @@
 """What all routes share: the services they use, query parameters with their bounds, documented errors."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Request
 
-from contracts.profiles import Profile
+from contracts.profiles import Profile, Property
+from platform_api.problems import Code, ProblemError
 from platform_api.queries.database import LAST_MS, Database
 from platform_api.settings import Settings
 
@@ -67,3 +69,25 @@ def listed(text: str | None) -> list[str] | None:
     """The words of a comma-separated parameter; None when it is absent or empty."""
     words = [word.strip() for word in (text or "").split(",") if word.strip()]
     return words or None
+
+
+def invalid(name: str, message: str) -> ProblemError:
+    """422 for a query parameter."""
+    problem = {"where": f"query.{name}", "message": message}
+    return ProblemError(Code.INVALID, f"cannot take query.{name}: {message}", errors=[problem])
+
+
+def chosen(known: Mapping[str, Property], properties: str | None) -> list[Property]:
+    """The properties that a parameter names, each once; all when it names none."""
+    names = listed(properties) or list(known)
+    for name in names:
+        if name not in known:
+            raise invalid("properties", f"{name!r} is not one of {', '.join(known)}")
+    return [known[name] for name in dict.fromkeys(names)]
+
+
+def profile_of(profiles: Mapping[str, Profile], kind: str) -> Profile:
+    """The profile of a kind that has to be known."""
+    if kind not in profiles:
+        raise invalid("kind", f"{kind!r} is not one of {', '.join(profiles)}")
+    return profiles[kind]

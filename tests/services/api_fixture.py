@@ -97,11 +97,17 @@ class City:
         self.run(f"CREATE TABLE {name} PARTITION OF observation_{kind} FOR VALUES FROM ('{begin}') TO ('{end}')")
 
 
-def migrated(url: str, schema: str) -> City:
-    """Make the schema by `dure migrate`, and fill it."""
+def migrated_only(url: str, schema: str) -> City:
+    """Make the schema by `dure migrate`; nothing in it."""
     made = City(url, schema)
     command = [sys.executable, str(ROOT / "dure.py"), "migrate"]
     subprocess.run(command, env=made.environment, check=True, capture_output=True, timeout=60)
+    return made
+
+
+def migrated(url: str, schema: str) -> City:
+    """Make the schema, and fill it with the small city."""
+    made = migrated_only(url, schema)
     made.run(SEED)
     with made.connect() as connection:
         for name, role, municipality in (

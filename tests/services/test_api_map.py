@@ -40,7 +40,12 @@ async def both(client: httpx.AsyncClient, **query: str) -> tuple[dict[int, dict[
 async def test_the_map_in_columns_is_the_plain_statements_map(city: City) -> None:
     for account in ("viewer", "operator"):
         async with client_of(city, account) as client:
-            for query in ({}, {"kind": "streetlight"}, {"municipality": "41480"}, {"bbox": "126.76,37.6,126.85,37.765"}):
+            for query in (
+                {},
+                {"kind": "streetlight"},
+                {"municipality": "41480"},
+                {"bbox": "126.76,37.6,126.85,37.765"},
+            ):
                 columns, plain = await both(client, **query)
                 assert columns == plain
                 assert plain

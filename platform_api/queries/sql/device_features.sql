@@ -1,8 +1,9 @@
 -- The map of one kind: GeoJSON features as one text joined by commas, made in the server so that 100,000 of them cost
 -- the API no object each. permitted: text[] or null (all); municipality: text or null; kind: text;
--- west, south, east, north: degrees or null. kind: its name, and values: its
+-- inside: true, or the box. kind: its name, and values: its
 -- properties, as JSON text (put together by hand: json_build_object takes several times as long). newest: newest_<kind>.
--- Index: none; device and newest_<kind> are read whole and hashed.
+-- Index: of a box device_place (point(longitude, latitude)), GiST, and newest_<kind> (device_id), primary; of a municipality
+-- device_town (municipality, kind); else device and newest_<kind> are read whole and hashed.
 WITH active AS (
     SELECT device_id, max(severity) FILTER (WHERE condition <> 'silent') AS worst, bool_or(condition = 'silent') AS silent,
            max(changed_at) AS changed_at
@@ -29,7 +30,7 @@ WITH active AS (
     WHERE d.kind = %(kind)s AND d.latitude IS NOT NULL AND d.longitude IS NOT NULL
       AND (%(permitted)s::text[] IS NULL OR d.municipality = ANY (%(permitted)s))
       AND (%(municipality)s::text IS NULL OR d.municipality = %(municipality)s)
-      AND (%(west)s::float8 IS NULL OR (d.longitude BETWEEN %(west)s AND %(east)s AND d.latitude BETWEEN %(south)s AND %(north)s))
+      AND {inside}
     ORDER BY d.device_id
 )
 SELECT string_agg(feature, ',') AS features, max(changed_at) AS as_of FROM chosen

@@ -1,5 +1,5 @@
 -- A page of devices with state, newest observation and active alarms.
--- permitted: text[] or null (all); municipality, kind, state, pattern (ILIKE): text or null; device_id: int or null;
+-- permitted: text[] or null (all); municipality, kind, state, pattern (ILIKE): text or null; device_ids: int[] or null;
 -- after: device_id of the last page's last row, or 0; page: rows.
 -- newest: for each kind, the newest row of device d, as (observed_at, values); one primary-key look-up a device.
 -- Index: device (device_id), primary, walked in order; newest_<kind> (device_id); alarm by its partial index of active states.
@@ -10,7 +10,7 @@ WITH active AS (
     FROM alarm
     WHERE state IN ('open', 'acknowledged') AND device_id IS NOT NULL
       AND (%(permitted)s::text[] IS NULL OR municipality = ANY (%(permitted)s))
-      AND (%(device_id)s::int IS NULL OR device_id = %(device_id)s)
+      AND (%(device_ids)s::int[] IS NULL OR device_id = ANY (%(device_ids)s))
     GROUP BY device_id
 ), silent_agent AS (
     SELECT DISTINCT agent_id FROM alarm
@@ -31,7 +31,7 @@ WITH active AS (
     WHERE (%(permitted)s::text[] IS NULL OR d.municipality = ANY (%(permitted)s))
       AND (%(municipality)s::text IS NULL OR d.municipality = %(municipality)s)
       AND (%(kind)s::text IS NULL OR d.kind = %(kind)s)
-      AND (%(device_id)s::int IS NULL OR d.device_id = %(device_id)s)
+      AND (%(device_ids)s::int[] IS NULL OR d.device_id = ANY (%(device_ids)s))
       AND (%(pattern)s::text IS NULL OR d.name ILIKE %(pattern)s OR d.label_ko ILIKE %(pattern)s OR d.label_en ILIKE %(pattern)s)
       AND d.device_id > %(after)s
 )

@@ -19,5 +19,6 @@ export type Agreement = [
   Reads<Omit<read.Series, "properties" | "alarms">, Omit<Said["Series"], "properties" | "alarms">>,
   Reads<Omit<read.Status, "workers">, Omit<Said["Status"], "workers">>,
   Reads<Omit<read.Account, "language">, Omit<Said["Account"], "language">>,
+  Reads<read.FleetMap, Said["FleetMap"]>,
   Reads<read.Property, Said["PropertyOut"]>,
 ];

@@ -3,7 +3,7 @@
  * Holds no state: who is signed in is the cookie's business, what was loaded is the callers'.
  */
 import type {
-  Account, Agent, Alarm, AlarmPage, Cause, Device, DeviceCollection, Municipality, Profiles, QuarantinePage, Series, Status,
+  Account, Agent, Alarm, AlarmPage, Cause, Device, FleetMap, Municipality, Profiles, QuarantinePage, Series, Status,
 } from "./types";
 
 export const ROOT = "api/v1";
@@ -50,7 +50,7 @@ export const signOut = () => post<null>("/sign-out");
 export const session = () => get<{ account: Account }>("/session");
 export const profiles = () => get<Profiles>("/profiles");
 export const municipalities = () => get<{ items: Municipality[] }>("/municipalities");
-export const deviceMap = () => get<DeviceCollection>("/devices.geojson");
+export const deviceMap = () => get<FleetMap>("/map");
 export const device = (id: number) => get<Device>(`/devices/${id}`);
 export const searchDevices = (q: string, limit = 8) => get<{ items: Device[] }>("/devices", { q, limit });
 export const series = (id: number, from: number, to: number, points: number) =>

@@ -68,13 +68,22 @@ export interface Device {
   values: Record<string, Value>;
 }
 
-export interface DeviceCollection {
-  as_of: number;
-  features: {
-    id: number;
-    geometry: { coordinates: [number, number] } | null;
-    properties: Record<string, Value> & { device: string; municipality: string; kind: string; state: DeviceState; observed_at: number | null };
-  }[];
+/** The devices of one kind in one municipality: every list is as long as `device_id`. */
+export interface FleetPart {
+  municipality: string;
+  kind: string;
+  device_id: number[];
+  device: string[];
+  longitude: number[];
+  latitude: number[];
+  state: DeviceState[];
+  observed_at: (number | null)[];
+  values: Record<string, Value[]>;
+}
+
+export interface FleetMap {
+  as_of: number | null;
+  parts: FleetPart[];
 }
 
 export interface Evidence {

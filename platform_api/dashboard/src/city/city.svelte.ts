@@ -3,9 +3,10 @@
  * Devices live in a plain Map (100,000 of them must not be reactive one by one); whoever draws them listens.
  * Loading and the stream are `feed`'s business.
  */
-import type { Alarm, Device, DeviceCollection, DeviceState, LiveColumns, Municipality, Profile, Profiles, Value } from "../api/types";
+import type { Alarm, Device, DeviceState, FleetMap, LiveColumns, Municipality, Profile, Profiles, Value } from "../api/types";
 import { STATES } from "../theme/palette";
 import { clock } from "./clock.svelte";
+import { devicesOf } from "./fleet";
 import { stateOf } from "./state";
 
 export interface MapDevice {
@@ -52,16 +53,16 @@ class City {
     this.municipalities = municipalities;
   }
 
-  replace(collection: DeviceCollection, open: Alarm[]): void {
+  replace(fleet: FleetMap, open: Alarm[]): void {
     this.openAlarms.clear();
     for (const alarm of open) this.#keep(alarm);
     this.devices.clear();
-    for (const feature of collection.features) {
-      const { device, municipality, kind, state, observed_at, ...values } = feature.properties;
-      const known = { id: feature.id, device, municipality, kind, position: feature.geometry?.coordinates ?? null, state, observedAt: observed_at, values };
-      this.devices.set(feature.id, known);
-      if (observed_at) clock.observed(observed_at);
+    let newest = 0;
+    for (const device of devicesOf(fleet)) {
+      this.devices.set(device.id, device);
+      newest = Math.max(newest, device.observedAt ?? 0);
     }
+    clock.observed(newest);
     this.phase = "ready";
     this.#tell("all");
   }

@@ -1,0 +1,174 @@
+"""A month of a province, small but large enough that the planner has a choice, and the plans of the API's statements on it.
+
+`province` is migrated, filled and analysed once a module. `Explaining` is the API's own database, which asks for the plan of
+each statement that a typed function runs; `indexes` and `read_whole` say what a plan touches.
+"""
+
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.rows import DictRow
+
+from platform_api.queries.database import Database, statement
+from tests.services.api_fixture import City, migrated_only
+
+END_MS = 1_762_560_000_000  # 2025-11-08 00:00 UTC
+HOUR_MS = 3_600_000
+TOWNS, DEVICES, DAYS = 20, 12_000, 4
+
+FILL = f"""
+INSERT INTO municipality (code, name_ko, name_en, latitude, longitude)
+ SELECT '{{t}}' || lpad(i::text, 3, '0'), '', '', 37, 127 FROM generate_series(0, {TOWNS - 1}) i;
+INSERT INTO agent (agent_id, municipality, name)
+ SELECT i + 1, '{{t}}' || lpad(i::text, 3, '0'), 'a' FROM generate_series(0, {TOWNS - 1}) i;
+INSERT INTO device (device_id, municipality, name, kind, agent_id, latitude, longitude)
+ SELECT i, '{{t}}' || lpad((i % {TOWNS})::text, 3, '0'), 'd-' || i,
+        (ARRAY['streetlight', 'streetlight', 'waste_container', 'parking_spot'])[1 + i / {TOWNS} % 4], 1 + i % {TOWNS},
+        35 + i % {TOWNS} * 0.1 + random() * 0.1, 126 + random() * 0.1
+ FROM generate_series(1, {DEVICES}) i;
+INSERT INTO newest_streetlight (device_id, observed_at, voltage, power_state, as_of)
+ SELECT device_id, to_timestamp({END_MS / 1000}), 220 + random() * 10, 1, now() FROM device WHERE kind = 'streetlight';
+INSERT INTO newest_parking_spot (device_id, observed_at, status, as_of)
+ SELECT device_id, to_timestamp({END_MS / 1000}), random() * 3, now() FROM device WHERE kind = 'parking_spot';
+INSERT INTO newest_waste_container (device_id, observed_at, filling_level, as_of)
+ SELECT device_id, to_timestamp({END_MS / 1000}), random(), now() FROM device WHERE kind = 'waste_container';
+INSERT INTO alarm (municipality, device_id, condition, detector, severity, state, opened_at, last_finding_at)
+ SELECT municipality, device_id, 'stuck:voltage', 'stuck', 2, CASE WHEN n % 100 = 0 AND device_id % 4 = 0 THEN 'open' ELSE 'closed' END,
+        to_timestamp({END_MS / 1000}), to_timestamp({END_MS / 1000})
+ FROM device, generate_series(100, 101) n WHERE device_id % 3 = 0;
+INSERT INTO rollup_hour_streetlight (device_id, bucket, observations, voltage_mean, voltage_min, voltage_max)
+ SELECT device_id, to_timestamp({END_MS / 1000}) - h * interval '1 hour', 1, 220, 219, 221
+ FROM device, generate_series(2, {DAYS * 24}) h WHERE kind = 'streetlight' AND device_id % 5 = 0;
+INSERT INTO rollup_municipality_hour_streetlight (municipality, bucket, devices, observations, voltage_mean, voltage_min, voltage_max)
+ SELECT code, to_timestamp({END_MS / 1000}) - h * interval '1 hour', 300, 300, 220, 219, 221
+ FROM municipality, generate_series(2, 720) h;
+INSERT INTO rollup_watermark (kind, closed_until) VALUES ('streetlight', to_timestamp({END_MS / 1000}) - interval '1 hour');
+"""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One statement's plan, as EXPLAIN (FORMAT JSON) gives it."""
+
+    name: str
+    root: dict[str, Any]
+
+    def nodes(self) -> Iterator[dict[str, Any]]:
+        def walk(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+            yield node
+            for part in node.get("Plans", []):
+                yield from walk(part)
+
+        return walk(self.root)
+
+    def indexes(self) -> set[str]:
+        """Names of the indexes it uses; those of a partition under its parent's name and columns."""
+        return {_index(node["Index Name"]) for node in self.nodes() if "Index Name" in node}
+
+    def read_whole(self) -> set[str]:
+        """Tables that it reads from end to end."""
+        return {_table(node["Relation Name"]) for node in self.nodes() if node["Node Type"] == "Seq Scan"}
+
+
+def _table(name: str) -> str:
+    return re.sub(r"_p\d{10}$", "", name)
+
+
+def _index(name: str) -> str:
+    return re.sub(r"_p\d{10}(?=_)", "", name)
+
+
+class Explaining(Database):
+    """The API's database; keeps the plan of each statement it runs."""
+
+    def __init__(self, url: str, schema: str) -> None:
+        super().__init__(url, schema, size=2)
+        self.plans: list[Plan] = []
+
+    async def rows(
+        self, name: str, parameters: Mapping[str, Any] | None = None, **parts: sql.Composable
+    ) -> list[DictRow]:
+        await self._explain(name, parameters, parts)
+        return await super().rows(name, parameters, **parts)
+
+    async def row(
+        self, name: str, parameters: Mapping[str, Any] | None = None, **parts: sql.Composable
+    ) -> DictRow | None:
+        await self._explain(name, parameters, parts)
+        return await super().row(name, parameters, **parts)
+
+    async def packed(
+        self, name: str, parameters: Mapping[str, Any] | None = None, **parts: sql.Composable
+    ) -> list[DictRow]:
+        await self._explain(name, parameters, parts)
+        return await super().packed(name, parameters, **parts)
+
+    async def _explain(
+        self, name: str, parameters: Mapping[str, Any] | None, parts: Mapping[str, sql.Composable]
+    ) -> None:
+        text = sql.SQL("EXPLAIN (FORMAT JSON) {}").format(statement(name, parts))
+        async with self._pool.connection() as connection:
+            found = await (await connection.execute(text, parameters)).fetchone()
+            assert found is not None
+            self.plans.append(Plan(name, found["QUERY PLAN"][0]["Plan"]))
+
+    def plan(self, name: str) -> Plan:
+        """The last plan of a statement."""
+        return next(plan for plan in reversed(self.plans) if plan.name == name)
+
+
+@asynccontextmanager
+async def explaining(city: City):  # type: ignore[no-untyped-def]
+    database = Explaining(city.url, city.schema)
+    await database.open()
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+def hour(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+@pytest.fixture(scope="module")
+def province(postgres_url: str) -> Iterator[City]:
+    """Observations of DAYS days, each six hours a closed partition but for the last, which is hot."""
+    made = migrated_only(postgres_url, f"test_{secrets.token_hex(6)}")
+    made.run(FILL.format(t="41"))
+    begin = hour(END_MS) - timedelta(days=DAYS)
+    while begin < hour(END_MS) + timedelta(hours=6):
+        end = begin + timedelta(hours=6)
+        name = f"observation_streetlight_p{begin:%Y%m%d%H}"
+        made.run(
+            f"CREATE TABLE {name} PARTITION OF observation_streetlight FOR VALUES FROM ('{begin.isoformat()}')"
+            f" TO ('{end.isoformat()}')"
+        )
+        hot = end > hour(END_MS)
+        if not hot:
+            made.run(
+                f"INSERT INTO {name} (device_id, observed_at, voltage) SELECT device_id, at, 220 FROM device,"
+                f" generate_series('{begin.isoformat()}', '{end.isoformat()}'::timestamptz - interval '1 s', interval '30 min') at"
+                " WHERE kind = 'streetlight' ORDER BY 1, 2"
+            )
+            made.run(f"CREATE INDEX {name}_device ON {name} (device_id, observed_at)")
+        begin = end
+    made.run(
+        f"INSERT INTO observation_streetlight (device_id, observed_at, voltage) SELECT device_id, at, 220 FROM"
+        f" generate_series(to_timestamp({END_MS / 1000}), to_timestamp({END_MS / 1000}) + interval '1 hour', interval '1 min') at,"
+        " device WHERE kind = 'streetlight' AND device_id % 2 = 0"
+    )
+    with made.connect() as connection:
+        connection.execute("VACUUM ANALYZE")
+    yield made
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("set lock_timeout = '20s'")
+        connection.execute(f"drop schema {made.schema} cascade")  # type: ignore[call-overload]

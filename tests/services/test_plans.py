@@ -1,0 +1,161 @@
+"""Each of the API's reads is answered by the index that its file names, and never by reading a big table from end to end.
+
+The plans are PostgreSQL's own, of the typed functions' statements, on data that leaves it a choice. Dropping the index turns
+the check red: `test_without_its_index_the_check_is_red`.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from contracts import profiles
+from platform_api.queries import devices, fleet, ranked, series
+from platform_api.queries.database import Database
+from platform_api.queries.ranked import Condition
+from tests.services.api_fixture import City
+from tests.services.plans_fixture import DAYS, END_MS, HOUR_MS, Plan, explaining, province
+
+__all__ = ["province"]
+
+KINDS = profiles.load()
+LIGHT, BAY = KINDS["streetlight"], KINDS["parking_spot"]
+VOLTAGE = [LIGHT.properties["voltage"]]
+DAY_MS = 24 * HOUR_MS
+TOWN = "41007"
+BIG = {"observation_streetlight", "rollup_hour_streetlight", "rollup_municipality_hour_streetlight", "device", "alarm"}
+
+Question = Callable[[Database], Awaitable[Any]]
+
+
+def raw(from_ms: int, to_ms: int) -> Question:
+    return lambda database: series.series_raw(database, LIGHT, VOLTAGE, 20, from_ms, to_ms, 5000)
+
+
+def rolled(from_ms: int, to_ms: int, edge_ms: int) -> Question:
+    return lambda database: series.series_rollup(
+        database, LIGHT, VOLTAGE, 20, unit="hour", width_s=3600, from_at=from_ms, to_at=to_ms, edge=edge_ms
+    )
+
+
+def municipality_hours(to_ms: int) -> Question:
+    return lambda database: series.municipality_series(
+        database, LIGHT, VOLTAGE, TOWN, width_s=3600, from_at=END_MS - 30 * DAY_MS, to_at=to_ms, edge=END_MS - HOUR_MS
+    )
+
+
+def nearest(permitted: list[str] | None) -> Question:
+    return lambda database: ranked.nearest(
+        database, BAY, permitted, latitude=35.75, longitude=126.05, municipality=None,
+        conditions=[Condition(BAY.properties["status"], "=", 0)], since_ms=None, within_m=500.0, most=3,
+    )  # fmt: skip
+
+
+def top(permitted: list[str] | None, municipality: str | None = None) -> Question:
+    return lambda database: ranked.top(
+        database, LIGHT, VOLTAGE[0], permitted, municipality=municipality, lowest=False, since_ms=0, most=10
+    )
+
+
+BOX = (126.02, 35.72, 126.03, 35.73)
+# statement, question, indexes that it has to use, tables that it may read whole
+CASES: list[tuple[str, Question, set[str], set[str]]] = [
+    ("series_raw", raw(END_MS - 3 * DAY_MS, END_MS - DAY_MS), {"observation_streetlight_device"}, set()),
+    (
+        "series_rollup",
+        rolled(END_MS - DAYS * DAY_MS, END_MS - HOUR_MS, END_MS - HOUR_MS),
+        {"rollup_hour_streetlight_pkey"},
+        set(),
+    ),
+    (
+        "series_rollup",
+        rolled(END_MS - DAYS * DAY_MS, END_MS + HOUR_MS // 10, END_MS - HOUR_MS),
+        {"rollup_hour_streetlight_pkey", "observation_streetlight_device"},
+        set(),
+    ),
+    (
+        "municipality_series",
+        municipality_hours(END_MS - HOUR_MS),
+        {"rollup_municipality_hour_streetlight_pkey"},
+        set(),
+    ),
+    (
+        "municipality_series",
+        municipality_hours(END_MS + HOUR_MS // 10),
+        {"rollup_municipality_hour_streetlight_pkey", "device_town", "observation_streetlight_observed_at_idx"},
+        set(),
+    ),
+    ("top", top(None), set(), {"newest_streetlight"}),
+    ("top", top([TOWN]), {"device_town"}, {"newest_streetlight"}),
+    ("nearest", nearest(None), {"device_place", "newest_parking_spot_pkey"}, set()),
+    ("nearest", nearest([TOWN]), {"device_place", "newest_parking_spot_pkey"}, set()),
+    ("device_features", lambda d: devices.device_features(d, LIGHT, None, None, BOX), {"device_place"}, set()),
+    ("device_features", lambda d: devices.device_features(d, LIGHT, [TOWN], None, None), {"device_town"}, {"newest_streetlight"}),
+    ("devices", lambda d: devices.devices(d, KINDS, [TOWN], device_ids=[8], page=1), {"device_pkey"}, set()),
+    ("fleet_registry", lambda d: fleet.fleet_registry(d, 11_990), {"device_change"}, set()),
+    ("fleet_places", lambda d: fleet.fleet_places(d, "streetlight", [TOWN]), {"device_town"}, set()),
+    ("fleet_alarms", lambda d: fleet.fleet_alarms(d, [TOWN]), {"alarm_one_open"}, set()),
+    ("fleet_newest", lambda d: fleet.fleet_newest(d, LIGHT, [TOWN], None), {"device_town"}, {"newest_streetlight"}),
+]  # fmt: skip
+IDS = [f"{name}-{place}" for place, (name, *_) in enumerate(CASES)]
+
+
+def faults(plan: Plan, wanted: set[str], may_read_whole: set[str]) -> list[str]:
+    """What is wrong with a plan."""
+    lacking = sorted(wanted - plan.indexes())
+    whole = sorted((plan.read_whole() & (BIG | {"newest_streetlight", "newest_parking_spot"})) - may_read_whole)
+    return [f"{plan.name} does not use {name}, but {sorted(plan.indexes())}" for name in lacking] + [
+        f"{plan.name} reads {name} whole" for name in whole
+    ]
+
+
+@pytest.mark.parametrize(("name", "question", "wanted", "whole"), CASES, ids=IDS)
+async def test_a_read_uses_the_index_that_it_names(
+    province: City, name: str, question: Question, wanted: set[str], whole: set[str]
+) -> None:
+    async with explaining(province) as database:
+        await question(database)
+        assert faults(database.plan(name), wanted, whole) == []
+
+
+@pytest.mark.parametrize(
+    ("index", "restored", "place"),
+    [
+        ("device_place", "CREATE INDEX device_place ON device USING gist (point(longitude, latitude))", 7),
+        ("device_town", "CREATE INDEX device_town ON device (municipality, kind, device_id)", 6),
+        ("device_change", "CREATE INDEX device_change ON device (change)", 12),
+        (
+            "alarm_one_open",
+            "CREATE UNIQUE INDEX alarm_one_open ON alarm (coalesce(device_id, 0), coalesce(agent_id, 0), condition)"
+            " WHERE state IN ('open', 'acknowledged')",
+            14,
+        ),
+    ],
+)
+async def test_without_its_index_the_check_is_red(province: City, index: str, restored: str, place: int) -> None:
+    name, question, wanted, whole = CASES[place]
+    province.run(f"DROP INDEX {index}")
+    try:
+        async with explaining(province) as database:
+            await question(database)
+            assert faults(database.plan(name), wanted, whole) != []
+    finally:
+        province.run(restored)
+        province.run("ANALYZE device")
+
+
+async def test_a_partition_without_its_index_is_seen(province: City) -> None:
+    """The seeded violation for partitions: one of those that are read has lost its index."""
+    (name,) = province.run(
+        "SELECT min(indexname) FROM pg_indexes WHERE schemaname = current_schema() AND indexname LIKE %s",
+        f"observation_streetlight_p{'2025110506'}%_device",
+    )[0]
+    table = name.removesuffix("_device")
+    province.run(f"DROP INDEX {name}")
+    province.run(f"DROP INDEX IF EXISTS {table}_observed_at_idx")
+    try:
+        async with explaining(province) as database:
+            await CASES[0][1](database)
+            assert "observation_streetlight" in database.plan("series_raw").read_whole()
+    finally:
+        province.run(f"CREATE INDEX {name} ON {table} (device_id, observed_at)")
