@@ -1,7 +1,9 @@
-"""A month of a province, small but large enough that the planner has a choice, and the plans of the API's statements on it.
+# ruff: noqa: E501 - statements that fill tables read better unbroken
+"""Days of a province, small but large enough that the planner has a choice, and the plans of the API's statements on it.
 
-`province` is migrated, filled and analysed once a module. `Explaining` is the API's own database, which asks for the plan of
-each statement that a typed function runs; `indexes` and `read_whole` say what a plan touches.
+`province` is migrated, filled, its partitions closed as ingest closes them, and analysed, once a module. `Explaining` is
+the API's own database, which asks for the plan of each statement that a typed function runs; `indexes` and `read_whole`
+say what a plan touches.
 """
 
 import re
@@ -9,7 +11,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -17,12 +19,15 @@ import pytest
 from psycopg import sql
 from psycopg.rows import DictRow
 
+from ingest_service.store import closing
+from ingest_service.store.partitions import Partitions, listed
 from platform_api.queries.database import Database, statement
 from tests.services.api_fixture import City, migrated_only
 
 END_MS = 1_762_560_000_000  # 2025-11-08 00:00 UTC
 HOUR_MS = 3_600_000
-TOWNS, DEVICES, DAYS = 20, 12_000, 4
+EDGE_MS = END_MS + 4 * HOUR_MS  # up to where rollups are closed
+TOWNS, DEVICES, DAYS, HOT_HOURS = 20, 12_000, 3, 5
 
 FILL = f"""
 INSERT INTO municipality (code, name_ko, name_en, latitude, longitude)
@@ -45,12 +50,12 @@ INSERT INTO alarm (municipality, device_id, condition, detector, severity, state
         to_timestamp({END_MS / 1000}), to_timestamp({END_MS / 1000})
  FROM device, generate_series(100, 101) n WHERE device_id % 3 = 0;
 INSERT INTO rollup_hour_streetlight (device_id, bucket, observations, voltage_mean, voltage_min, voltage_max)
- SELECT device_id, to_timestamp({END_MS / 1000}) - h * interval '1 hour', 1, 220, 219, 221
- FROM device, generate_series(2, {DAYS * 24}) h WHERE kind = 'streetlight' AND device_id % 5 = 0;
+ SELECT device_id, to_timestamp({EDGE_MS / 1000}) - h * interval '1 hour', 1, 220, 219, 221
+ FROM device, generate_series(1, {DAYS * 24}) h WHERE kind = 'streetlight' AND device_id % 5 = 0;
 INSERT INTO rollup_municipality_hour_streetlight (municipality, bucket, devices, observations, voltage_mean, voltage_min, voltage_max)
- SELECT code, to_timestamp({END_MS / 1000}) - h * interval '1 hour', 300, 300, 220, 219, 221
- FROM municipality, generate_series(2, 720) h;
-INSERT INTO rollup_watermark (kind, closed_until) VALUES ('streetlight', to_timestamp({END_MS / 1000}) - interval '1 hour');
+ SELECT code, to_timestamp({EDGE_MS / 1000}) - h * interval '1 hour', 300, 300, 220, 219, 221
+ FROM municipality, generate_series(1, 720) h;
+INSERT INTO rollup_watermark (kind, closed_until) VALUES ('streetlight', to_timestamp({EDGE_MS / 1000}));
 """
 
 
@@ -73,6 +78,10 @@ class Plan:
         """Names of the indexes it uses; those of a partition under its parent's name and columns."""
         return {_index(node["Index Name"]) for node in self.nodes() if "Index Name" in node}
 
+    def partitions(self) -> set[str]:
+        """Names of the indexes on a device of single partitions that it uses."""
+        return {node["Index Name"] for node in self.nodes() if str(node.get("Index Name", "")).endswith("_device")}
+
     def read_whole(self) -> set[str]:
         """Tables that it reads from end to end."""
         return {_table(node["Relation Name"]) for node in self.nodes() if node["Node Type"] == "Seq Scan"}
@@ -83,7 +92,7 @@ def _table(name: str) -> str:
 
 
 def _index(name: str) -> str:
-    return re.sub(r"_p\d{10}(?=_)", "", name)
+    return re.sub(r"_p\d{10}(?=_)", "", name).replace("_observed_at_idx", "_time")
 
 
 class Explaining(Database):
@@ -135,38 +144,31 @@ async def explaining(city: City):  # type: ignore[no-untyped-def]
         await database.close()
 
 
-def hour(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)
+def at(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat()
 
 
 @pytest.fixture(scope="module")
 def province(postgres_url: str) -> Iterator[City]:
-    """Observations of DAYS days, each six hours a closed partition but for the last, which is hot."""
+    """Observations of DAYS days in closed partitions, and HOT_HOURS in the hot one."""
     made = migrated_only(postgres_url, f"test_{secrets.token_hex(6)}")
     made.run(FILL.format(t="41"))
-    begin = hour(END_MS) - timedelta(days=DAYS)
-    while begin < hour(END_MS) + timedelta(hours=6):
-        end = begin + timedelta(hours=6)
-        name = f"observation_streetlight_p{begin:%Y%m%d%H}"
-        made.run(
-            f"CREATE TABLE {name} PARTITION OF observation_streetlight FOR VALUES FROM ('{begin.isoformat()}')"
-            f" TO ('{end.isoformat()}')"
-        )
-        hot = end > hour(END_MS)
-        if not hot:
-            made.run(
-                f"INSERT INTO {name} (device_id, observed_at, voltage) SELECT device_id, at, 220 FROM device,"
-                f" generate_series('{begin.isoformat()}', '{end.isoformat()}'::timestamptz - interval '1 s', interval '30 min') at"
-                " WHERE kind = 'streetlight' ORDER BY 1, 2"
-            )
-            made.run(f"CREATE INDEX {name}_device ON {name} (device_id, observed_at)")
-        begin = end
-    made.run(
-        f"INSERT INTO observation_streetlight (device_id, observed_at, voltage) SELECT device_id, at, 220 FROM"
-        f" generate_series(to_timestamp({END_MS / 1000}), to_timestamp({END_MS / 1000}) + interval '1 hour', interval '1 min') at,"
-        " device WHERE kind = 'streetlight' AND device_id % 2 = 0"
-    )
     with made.connect() as connection:
+        kept = Partitions(["streetlight"], 6)
+        hours = range(END_MS - DAYS * 24 * HOUR_MS, END_MS + HOUR_MS, HOUR_MS)
+        kept.ensure(connection, "streetlight", hours, END_MS)
+        for begin, end, every in (
+            (END_MS - DAYS * 24 * HOUR_MS, END_MS, "60 min"),
+            (END_MS, END_MS + HOT_HOURS * HOUR_MS, "3 min"),
+        ):
+            connection.execute(
+                "INSERT INTO observation_streetlight (device_id, observed_at, voltage) SELECT device_id, at, 220 FROM"
+                f" generate_series('{at(begin)}', '{at(end - 1000)}'::timestamptz, interval '{every}') at, device"
+                " WHERE kind = 'streetlight'"
+            )
+        for partition in listed(connection, "streetlight"):
+            if partition[1] <= END_MS:
+                assert closing.close(connection, "streetlight", partition)
         connection.execute("VACUUM ANALYZE")
     yield made
     with psycopg.connect(postgres_url, autocommit=True) as connection:

@@ -193,9 +193,9 @@ def roll(city: City, from_ms: int, to_ms: int) -> None:
     """Municipality rollups of [from_ms, to_ms), as plain SQL says them."""
     city.run(
         "INSERT INTO rollup_municipality_hour_streetlight"
-        " (municipality, bucket, devices, observations, voltage_mean, voltage_min, voltage_max)"
+        " (municipality, bucket, devices, observations, voltage_mean, voltage_min, voltage_max, voltage_count)"
         " SELECT municipality, date_trunc('hour', observed_at), count(DISTINCT device_id), count(*), avg(voltage),"
-        " min(voltage), max(voltage) FROM observation_streetlight JOIN device USING (device_id)"
+        " min(voltage), max(voltage), count(voltage) FROM observation_streetlight JOIN device USING (device_id)"
         " WHERE observed_at >= to_timestamp(%s) AND observed_at < to_timestamp(%s) GROUP BY 1, 2",
         from_ms / 1000, to_ms / 1000,
     )  # fmt: skip
@@ -213,9 +213,7 @@ async def test_a_municipalitys_hours_are_those_of_its_observations(
             values = [value for _, _, value in mine if value is not None]
             voltage = answer["properties"]["voltage"]
             assert answer["observations"][row] == len(mine)
-            assert math.isclose(
-                voltage["mean"][row], sum(values) / len(values), rel_tol=2e-3 if width_ms > HOUR_MS else 1e-6
-            )
+            assert math.isclose(voltage["mean"][row], sum(values) / len(values), rel_tol=1e-6)
             assert (voltage["min"][row], voltage["max"][row]) == (min(values), max(values))
 
     span = {"kind": "streetlight", "properties": "voltage", "from": NOON, "to": NOON + 6 * HOUR_MS}

@@ -1,6 +1,6 @@
 -- What colours devices: of each with an active alarm the worst severity (0: only silent) and whether it is silent, packed,
 -- big-endian; agents that are silent; the newest change of these. One row a municipality that has any. municipalities: text[].
--- Index: alarm_one_open, the partial index of active states.
+-- Index: alarm_state (state, municipality, alarm_id); alarm_one_open, the partial index of active states, where most are asked for.
 WITH active AS MATERIALIZED (
     SELECT municipality, device_id, agent_id, condition, severity, changed_at FROM alarm
     WHERE state IN ('open', 'acknowledged') AND municipality = ANY (%(municipalities)s)

@@ -98,6 +98,69 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/municipalities/{code}/series": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A municipality's hourly means
+         * @description Mean, least and greatest over all devices of the kind, an hour each, or more where `points` does not allow it.
+         *     Hours without an observation are left out. What came late shows within a minute or so.
+         */
+        get: operations["get_municipality_series"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/top": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Devices by a property's newest value
+         * @description The fullest bins, the weakest lamps. Devices without a value are left out; of equal ones the lower device_id
+         *     comes first.
+         */
+        get: operations["get_top_devices"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/nearest": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Devices nearest to a point
+         * @description Nearest first, with the distance in metres (as the crow flies). `having=status=free` finds the nearest free bay;
+         *     a device that was never heard of meets no condition.
+         */
+        get: operations["get_nearest_devices"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/devices": {
         parameters: {
             query?: never;
@@ -884,6 +947,124 @@ export interface components {
              */
             open_alarms: number;
         };
+        /**
+         * MunicipalityProperty
+         * @description As long as observed_at; null where no device said anything.
+         */
+        MunicipalityProperty: {
+            /** Mean */
+            mean: (number | null)[];
+            /** Min */
+            min: (number | null)[];
+            /** Max */
+            max: (number | null)[];
+        };
+        /** MunicipalitySeries */
+        MunicipalitySeries: {
+            /** Municipality */
+            municipality: string;
+            /** Kind */
+            kind: string;
+            /**
+             * Bucket S
+             * @description width of a bucket: an hour, or more where the span is long
+             */
+            bucket_s: number;
+            /**
+             * From
+             * @description ms since 1970-01-01 UTC
+             * @example 1760000000000
+             */
+            from: number;
+            /**
+             * To
+             * @description ms since 1970-01-01 UTC
+             * @example 1760000000000
+             */
+            to: number;
+            /**
+             * Closed Until
+             * @description up to here from rollups, beyond it from observations
+             */
+            closed_until: number | null;
+            /**
+             * Observed At
+             * @description ms; the start of each bucket that has an observation
+             */
+            observed_at: number[];
+            /**
+             * Devices
+             * @description that reported, in the busiest hour of the bucket
+             */
+            devices: number[];
+            /** Observations */
+            observations: number[];
+            /**
+             * Properties
+             * @description numeric ones: mean over all observations
+             */
+            properties: {
+                [key: string]: components["schemas"]["MunicipalityProperty"];
+            };
+        };
+        /** NearDevice */
+        NearDevice: {
+            /** Device Id */
+            device_id: number;
+            /**
+             * Device
+             * @example sl-00001
+             */
+            device: string;
+            /** Municipality */
+            municipality: string;
+            /** Kind */
+            kind: string;
+            /** Agent Id */
+            agent_id: number | null;
+            /** Agent */
+            agent: string | null;
+            label: components["schemas"]["Label"];
+            /** Latitude */
+            latitude: number | null;
+            /** Longitude */
+            longitude: number | null;
+            /** Attributes */
+            attributes: {
+                [key: string]: unknown;
+            };
+            /**
+             * State
+             * @description worst open or acknowledged alarm; silent: it or its agent is; unknown: never heard of
+             * @enum {string}
+             */
+            state: "critical" | "warning" | "info" | "silent" | "ok" | "unknown";
+            /** Observed At */
+            observed_at: number | null;
+            /**
+             * Values
+             * @description of the newest observation; empty before the first
+             */
+            values: {
+                [key: string]: number | string | boolean | null;
+            };
+            /** Open Alarms */
+            open_alarms: components["schemas"]["OpenAlarm"][];
+            /**
+             * Distance M
+             * @description metres on the ellipsoid of WGS 84
+             * @example 184.2
+             */
+            distance_m: number;
+        };
+        /** NearDevices */
+        NearDevices: {
+            /**
+             * Items
+             * @description nearest first
+             */
+            items: components["schemas"]["NearDevice"][];
+        };
         /** NewDevice */
         NewDevice: {
             /**
@@ -1245,6 +1426,65 @@ export interface components {
              */
             workers: components["schemas"]["Worker"][];
         };
+        /** TopDevice */
+        TopDevice: {
+            /** Device Id */
+            device_id: number;
+            /**
+             * Device
+             * @example sl-00001
+             */
+            device: string;
+            /** Municipality */
+            municipality: string;
+            /** Kind */
+            kind: string;
+            /** Agent Id */
+            agent_id: number | null;
+            /** Agent */
+            agent: string | null;
+            label: components["schemas"]["Label"];
+            /** Latitude */
+            latitude: number | null;
+            /** Longitude */
+            longitude: number | null;
+            /** Attributes */
+            attributes: {
+                [key: string]: unknown;
+            };
+            /**
+             * State
+             * @description worst open or acknowledged alarm; silent: it or its agent is; unknown: never heard of
+             * @enum {string}
+             */
+            state: "critical" | "warning" | "info" | "silent" | "ok" | "unknown";
+            /** Observed At */
+            observed_at: number | null;
+            /**
+             * Values
+             * @description of the newest observation; empty before the first
+             */
+            values: {
+                [key: string]: number | string | boolean | null;
+            };
+            /** Open Alarms */
+            open_alarms: components["schemas"]["OpenAlarm"][];
+            /**
+             * Value
+             * @description of the property that was asked for
+             */
+            value: number;
+        };
+        /** TopDevices */
+        TopDevices: {
+            /** Property */
+            property: string;
+            /**
+             * Items
+             * @description highest first, or lowest first
+             */
+            items: components["schemas"]["TopDevice"][];
+        };
         /** Worker */
         Worker: {
             /** Worker */
@@ -1535,6 +1775,198 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Municipalities"];
+                };
+            };
+            /** @description Not signed in, or the session has ended */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter or member is wrong or unknown */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database (or, for streams, a place) is not to be had; Retry-After tells when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_municipality_series: {
+        parameters: {
+            query: {
+                /** @description Kind of device. */
+                kind: string;
+                /** @description Begin; 30 days before `to` by default. */
+                from?: number | null;
+                /** @description End, not included; now by default. */
+                to?: number | null;
+                /** @description Buckets, at most. */
+                points?: number;
+                /** @description Numeric ones, separated by commas; all by default. */
+                properties?: string | null;
+            };
+            header?: never;
+            path: {
+                /** @description Administrative code. */
+                code: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MunicipalitySeries"];
+                };
+            };
+            /** @description Not signed in, or the session has ended */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not there, or not in a municipality of the account */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter or member is wrong or unknown */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database (or, for streams, a place) is not to be had; Retry-After tells when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_top_devices: {
+        parameters: {
+            query: {
+                /** @description Kind of device. */
+                kind: string;
+                /** @description A numeric property. */
+                property: string;
+                /** @description Which come first. */
+                order?: "highest" | "lowest";
+                /** @description Administrative code. */
+                municipality?: string | null;
+                /** @description Devices whose newest observation is older are left out. */
+                since?: number | null;
+                /** @description Devices, at most. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TopDevices"];
+                };
+            };
+            /** @description Not signed in, or the session has ended */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter or member is wrong or unknown */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database (or, for streams, a place) is not to be had; Retry-After tells when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_nearest_devices: {
+        parameters: {
+            query: {
+                /** @description Kind of device. */
+                kind: string;
+                latitude: number;
+                longitude: number;
+                /** @description What the newest values must be, separated by commas: `status=free`, `filling_level<=0.5`. */
+                having?: string | null;
+                /** @description Metres, at most. */
+                within_m?: number;
+                /** @description Administrative code. */
+                municipality?: string | null;
+                /** @description Devices whose newest observation is older are left out. */
+                since?: number | null;
+                /** @description Devices, at most. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NearDevices"];
                 };
             };
             /** @description Not signed in, or the session has ended */
