@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,12 +132,25 @@ def postgres_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def database(postgres_url: str) -> Iterator[Database]:
     """A fresh, empty schema in the session's server, dropped after the test."""
+    with _schema(postgres_url) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def native_database(native_url: str) -> Iterator[Database]:
+    """The same for what exists without TimescaleDB only: partitions, and what keeps them."""
+    with _schema(native_url) as fresh:
+        yield fresh
+
+
+@contextmanager
+def _schema(url: str) -> Iterator[Database]:
     import psycopg
 
-    fresh = Database(postgres_url, f"test_{secrets.token_hex(6)}")
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
+    fresh = Database(url, f"test_{secrets.token_hex(6)}")
+    with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"create schema {fresh.schema}")  # type: ignore[call-overload]
     yield fresh
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
+    with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("set lock_timeout = '20s'")
         connection.execute(f"drop schema {fresh.schema} cascade")  # type: ignore[call-overload]

@@ -29,11 +29,9 @@ class Partitions:
     def __init__(self, kinds: Iterable[str], partition_hours: int) -> None:
         self._width_ms = partition_hours * HOUR_MS
         self._ranges: dict[str, list[Range]] = {kind: [] for kind in kinds}
-        self._makes_itself = False
 
     def load(self, connection: Connection) -> None:
-        """What there is; before anything is asked for. Raises EngineError."""
-        self._makes_itself = engine.stored(connection).timescale
+        """What there is. Raises EngineError."""
         for kind in self._ranges:
             self._ranges[kind] = listed(connection, kind)
 
@@ -45,7 +43,7 @@ class Partitions:
     def ensure(self, connection: Connection, kind: str, hours_ms: Iterable[int], now_ms: int) -> None:
         """Make the partitions that hold these hours; commits on its own, before the flush that needs them."""
         missing = [hour for hour in sorted(hours_ms) if not self._covered(kind, hour)]
-        if not missing or self._makes_itself:
+        if not missing or engine.stored(connection).timescale:
             return
         try:
             with connection.transaction():

@@ -91,8 +91,23 @@ class City:
             found = connection.execute(statement, parameters or None)  # type: ignore[call-overload]
             return list(found.fetchall()) if found.description else []
 
+    @property
+    def timescale(self) -> bool:
+        return self.run("SELECT engine FROM schema_engine") == [("timescale",)]
+
+    def held_in(self, rollup: str) -> str:
+        """The table that holds a rollup's rows: with TimescaleDB the rollup is a view."""
+        found = self.timescale and self.run(
+            "SELECT format('%%I.%%I', materialization_hypertable_schema, materialization_hypertable_name)"
+            " FROM timescaledb_information.continuous_aggregates WHERE view_schema = current_schema() AND view_name = %s",
+            rollup,
+        )
+        return str(found[0][0]) if found else rollup
+
     def partition(self, kind: str, begin: str, end: str) -> None:
-        """Room for a kind's observations in [begin, end)."""
+        """Room for a kind's observations in [begin, end); TimescaleDB makes its own."""
+        if self.timescale:
+            return
         name = f"observation_{kind}_{secrets.token_hex(4)}"
         self.run(f"CREATE TABLE {name} PARTITION OF observation_{kind} FOR VALUES FROM ('{begin}') TO ('{end}')")
 

@@ -30,14 +30,14 @@ def observed(city: City) -> None:
     # What ingest's roller would have made, up to the watermark; the hour before it is marked as not up to date.
     for unit in ("hour", "day"):
         city.run(
-            f"INSERT INTO rollup_{unit}_streetlight (device_id, bucket, observations, power_state_last, voltage_mean, voltage_min, voltage_max,"
+            f"INSERT INTO {city.held_in(f'rollup_{unit}_streetlight')} (device_id, bucket, observations, power_state_last, voltage_mean, voltage_min, voltage_max,"
             f" power_consumption_mean, power_consumption_min, power_consumption_max)"
             f" SELECT device_id, date_trunc('{unit}', observed_at), count(*), (array_agg(power_state ORDER BY observed_at DESC))[1],"
             f" avg(voltage), min(voltage), max(voltage), avg(power_consumption), min(power_consumption), max(power_consumption)"
             f" FROM observation_streetlight WHERE observed_at < '2025-10-09 12:00' GROUP BY 1, 2"
         )
     city.run(
-        "INSERT INTO rollup_hour_streetlight (device_id, bucket, observations, power_state_last, voltage_mean, voltage_min, voltage_max)"
+        f"INSERT INTO {city.held_in('rollup_hour_streetlight')} (device_id, bucket, observations, power_state_last, voltage_mean, voltage_min, voltage_max)"
         " SELECT 9001, at, 60, 1, 225, 210, 240 FROM generate_series('2025-08-20'::timestamptz, '2025-10-06 23:00', '1 hour') at"
     )
     city.run("INSERT INTO rollup_watermark VALUES ('streetlight', '2025-10-09 12:00')")
@@ -117,7 +117,7 @@ async def test_a_month_comes_from_hour_rollups_and_the_open_tail_from_observatio
 async def test_an_hour_whose_rollup_is_not_up_to_date_is_worked_out_from_observations(city: City) -> None:
     span = {"from": MORNING - 5 * DAY, "to": MORNING + DAY, "points": 200, "properties": "voltage"}
     city.run(
-        "UPDATE rollup_hour_streetlight SET voltage_max = 999 WHERE device_id = 9001 AND bucket = '2025-10-08 07:00'"
+        f"UPDATE {city.held_in('rollup_hour_streetlight')} SET voltage_max = 999 WHERE device_id = 9001 AND bucket = '2025-10-08 07:00'"
     )
     try:
         stale = await series(city, **span)
@@ -126,7 +126,7 @@ async def test_an_hour_whose_rollup_is_not_up_to_date_is_worked_out_from_observa
     finally:
         city.run("DELETE FROM rollup_due")
         city.run(
-            "UPDATE rollup_hour_streetlight SET voltage_max = 399 WHERE device_id = 9001 AND bucket = '2025-10-08 07:00'"
+            f"UPDATE {city.held_in('rollup_hour_streetlight')} SET voltage_max = 399 WHERE device_id = 9001 AND bucket = '2025-10-08 07:00'"
         )
     at = MORNING - DAY + 7 * HOUR
     assert stale["properties"]["voltage"]["max"][stale["observed_at"].index(at)] == 999

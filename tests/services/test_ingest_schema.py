@@ -160,9 +160,9 @@ def made(connection, hours, width, *, now_ms=NOW):
     return ranges(connection)
 
 
-def test_partitions_of_odd_and_changed_widths_never_overlap_and_cover_every_hour(database):
-    migrate(settings(database), KINDS)
-    with opened(database) as connection:
+def test_partitions_of_odd_and_changed_widths_never_overlap_and_cover_every_hour(native_database):
+    migrate(settings(native_database), KINDS)
+    with opened(native_database) as connection:
         assert made(connection, [7, 8], 6) == [(6, 12)]
         assert made(connection, [7, 12, 20], 6) == [(6, 12), (12, 18), (18, 24)]
         found = made(connection, [0, 25, 26, 27, 30], 5)
@@ -173,9 +173,9 @@ def test_partitions_of_odd_and_changed_widths_never_overlap_and_cover_every_hour
             assert sum(low <= hour < high for low, high in found) == 1, hour
 
 
-def test_history_gets_wide_partitions_that_live_ones_fit_beside(database):
-    migrate(settings(database), KINDS)
-    with opened(database) as connection:
+def test_history_gets_wide_partitions_that_live_ones_fit_beside(native_database):
+    migrate(settings(native_database), KINDS)
+    with opened(native_database) as connection:
         long_ago = [-24 * 400, -24 * 390]
         found = made(connection, [*long_ago, 0], 6)
         assert len(found) <= 3
@@ -183,13 +183,13 @@ def test_history_gets_wide_partitions_that_live_ones_fit_beside(database):
         assert (0, 6) in found
 
 
-def test_two_makers_at_once_make_each_partition_once(database):
-    migrate(settings(database), KINDS)
+def test_two_makers_at_once_make_each_partition_once(native_database):
+    migrate(settings(native_database), KINDS)
     failures = []
 
     def make(offset):
         try:
-            with opened(database) as connection:
+            with opened(native_database) as connection:
                 maker = Partitions(KINDS, 1)
                 for hour in range(12):
                     maker.ensure(connection, "streetlight", [DAY + ((hour + offset) % 12) * HOUR_MS], NOW)
@@ -202,7 +202,7 @@ def test_two_makers_at_once_make_each_partition_once(database):
     for maker in makers:
         maker.join()
     assert failures == []
-    with opened(database) as connection:
+    with opened(native_database) as connection:
         assert ranges(connection) == [(hour, hour + 1) for hour in range(12)]
 
 
