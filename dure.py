@@ -30,6 +30,9 @@ COMMANDS = {
     "account": Command(
         "ingest_service.account_cli", "count what is stored, doubled, quarantined; with the SQL of each"
     ),
+    "retention": Command(
+        "ingest_service.retention_cli", "show or set how long observations and rollups are kept; what would go"
+    ),
     "broker": Command("broker.cli", "make credentials and permissions; configure and run the MQTT broker"),
     "ingest": Command("ingest_service.cli", "carry batches from the broker into the database; detect what is wrong"),
     "api": Command("platform_api.cli", "serve the HTTP API and the dashboard"),
@@ -73,7 +76,7 @@ SECTIONS = {
     "server": ("database", "migrate", "register", "broker", "ingest", "api"),
     "pole": ("edge",),
     "street": ("sim",),
-    "upkeep": ("check", "account", "export", "import", "screenshots", "reference"),
+    "upkeep": ("check", "account", "retention", "export", "import", "screenshots", "reference"),
 }
 
 

@@ -9,6 +9,9 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+import psycopg
+
+from contracts.readiness import Reason
 from ingest_service.store import engine, timescale_chunks
 from ingest_service.store.connection import Connection
 
@@ -21,6 +24,12 @@ LOCK = 0x44555246  # one maker of partitions at a time
 _bound = re.compile(r"FROM \('([^']+)'\) TO \('([^']+)'\)")
 
 Range = tuple[int, int, str]  # from, to (ms since 1970 UTC), name of the table
+
+
+class PartitionGone(psycopg.OperationalError):
+    """A partition was dropped since it was last looked for: the flush is good, and goes in when it is tried again."""
+
+    reason = Reason.DATABASE_FAILS
 
 
 class Partitions:
@@ -96,6 +105,11 @@ def listed(connection: Connection, kind: str) -> list[Range]:
         if match:
             found.append((_ms(match[1]), _ms(match[2]), str(name)))
     return sorted(found)
+
+
+def was_gone(error: psycopg.Error) -> bool:
+    """Whether rows were refused because no partition takes them; a CHECK that refuses a row has a name."""
+    return isinstance(error, psycopg.errors.CheckViolation) and error.diag.constraint_name is None
 
 
 def drop(connection: Connection, kind: str, name: str) -> None:

@@ -70,6 +70,11 @@ def forget(connection: Connection, kind: str, municipality: str) -> bool:
     )
 
 
+def knows(connection: Connection, municipality: str) -> bool:
+    """Whether a municipality is registered."""
+    return _count(connection, "SELECT count(*) FROM municipality WHERE code = %s", municipality) > 0
+
+
 def would_go(connection: Connection, profile: Profile, now_ms: int) -> list[Gone]:
     """What `apply` would take now, with counted rows. Reads every row that would go."""
     kind, found = profile.kind, []

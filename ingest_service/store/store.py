@@ -25,7 +25,7 @@ from ingest_service.store import arrays, copy_rows, rollup_marks, schema, statem
 from ingest_service.store.connection import Connection, connect
 from ingest_service.store.engine import EngineError
 from ingest_service.store.migrate import newest_version
-from ingest_service.store.partitions import HOUR_MS, Partitions
+from ingest_service.store.partitions import HOUR_MS, PartitionGone, Partitions, was_gone
 
 LOCK = 0x44555247  # advisory lock of a shard: (LOCK, shard)
 OUTCOME_WAIT_S = 0.2
@@ -285,6 +285,8 @@ class Store:
                 committing = True
         except psycopg.Error as error:
             self.partitions.forget()
+            if was_gone(error):
+                raise PartitionGone(str(error)) from error
             if not committing or not connection.closed or not self._became_committed(transaction, error):
                 raise
         self._quarantined = room
