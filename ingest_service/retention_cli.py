@@ -36,9 +36,7 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--config", type=Path, help="TOML file with a [database] table")
     parser.add_argument("--kind", help="kind of device")
-    parser.add_argument(
-        "--municipality", default=ALL, help="its code; without it: all that have no span of their own"
-    )
+    parser.add_argument("--municipality", default=ALL, help="its code; without it: all that have no span of their own")
     parser.add_argument("--keep", metavar="SPAN", help="how long observations are kept")
     parser.add_argument(
         "--rollups", metavar="SPAN", help="how long rollups are kept; not shorter than --keep; forever when not given"
