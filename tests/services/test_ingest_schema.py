@@ -209,15 +209,16 @@ def test_two_makers_at_once_make_each_partition_once(native_database):
 def test_an_older_observation_never_replaces_a_newer_one_in_the_table_either(database):
     import numpy as np
 
-    from ingest_service.store import statements
+    from ingest_service.newest import Rows
+    from ingest_service.store import arrays, statements
 
     migrate(settings(database), KINDS)
     with opened(database) as connection:
+        arrays.register(connection)
         for at, status in ((DAY, 1), (DAY - 1000, 2), (DAY, 3)):
-            statements.newest_put(
-                connection, "parking_spot", {"status": "smallint"},
-                np.array([7], np.int32), np.array([at], np.int64), {"status": [status]},
-            )  # fmt: skip
+            device, moment = np.array([7], np.int32), np.array([at], np.int64)
+            rows = Rows("parking_spot", np.array([0]), device, moment, {"status": np.array([status], np.int16)})
+            statements.newest_put(connection, KINDS["parking_spot"], rows)
         found = connection.execute(
             "SELECT status, extract(epoch FROM observed_at)::bigint * 1000 FROM newest_parking_spot"
         )
