@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from contracts.cursor import Position
+from contracts.log import log
 from contracts.profiles import Profile
 from contracts.readiness import Part, Reason
 from ingest_service.admission import Admission, Flush, Key
@@ -83,8 +84,10 @@ class Memory:
                 self.newest.load(kind, [slot for slot, _ in known], [at_ms for _, at_ms in known])
         seen: dict[int, int] = {}
         for shard, flush, body in store.saved_states():
-            self.fleet.restore(body, self.slot_of, self.agent_index)
-            seen[shard] = flush
+            if self.fleet.restore(body, self.slot_of, self.agent_index):
+                seen[shard] = flush
+            else:
+                log("detectors.not_restored", level="warning", shard=shard, reason="saved by another version")
         for flushed in store.journal(seen):
             health.say(Part.DETECTION, Reason.CATCHING_UP)
             health.turn()

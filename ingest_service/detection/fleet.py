@@ -18,8 +18,13 @@ from ingest_service.columns import Array, Block, as_float
 from ingest_service.detection import monitors, silence
 
 MAX_SAVE_BYTES = 1 << 31  # of a shard when decompressed
+SAVE_FORMAT = 2
+WORDS = monitors.STATE.itemsize // 8
 _compressor = zstandard.ZstdCompressor(level=1)
 _decompressor = zstandard.ZstdDecompressor()
+
+
+Change = tuple[str, str, Array, Array]  # kind, name of the array ("": clocks), index, values before
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -52,21 +57,24 @@ class _Kind:
         self.monitors = {item.name: _Monitor(profile, item.name) for item in profile.numeric}
         self.silence = silence.new_state(0)
         self.excused = np.zeros(0, np.uint8)  # from silence; known from the registry, so not part of the state
+        self.place = np.zeros(0, np.int32)  # scratch of `distinct`
         self.limit_ms = profile.report_period_s * profile.silent_after_periods * 1000
         self.size = 0
 
     def grow(self, n: int) -> None:
-        if n <= self.size:
-            return
         room = max(n, self.size * 2, 64)
         for monitor in self.monitors.values():
-            monitor.state = monitors.State(*_extend(monitor.state, monitors.new_state(room), self.size))
-        self.silence = silence.State(*_extend(self.silence, silence.new_state(room), self.size))
+            monitor.state = np.concatenate([monitor.state, monitors.new_state(room - self.size)]).view(np.recarray)
+        fresh = silence.new_state(room - self.size)
+        self.silence = silence.State(*map(np.concatenate, zip(self.silence, fresh, strict=True)))
         self.excused = np.concatenate([self.excused, np.zeros(room - self.size, np.uint8)])
+        self.place = np.concatenate([self.place, np.zeros(room - self.size, np.int32)])
         self.size = room
 
-    def parts(self) -> list[tuple[str, Any]]:
-        return [(name, monitor.state) for name, monitor in self.monitors.items()] + [("", self.silence)]
+    def arrays(self) -> dict[str, Array]:
+        """All state, by name: a property's monitors as rows of words; what is known of silence as `/<field>`."""
+        words = {name: monitor.state.view(np.uint64).reshape(-1, WORDS) for name, monitor in self.monitors.items()}
+        return words | {f"/{field}": getattr(self.silence, field) for field in self.silence._fields}
 
 
 class Fleet:
@@ -75,8 +83,8 @@ class Fleet:
     def __init__(self, profiles: Mapping[str, Profile]) -> None:
         self.kinds = {kind: _Kind(profile) for kind, profile in profiles.items()}
         self.clock_ms = np.full(16, silence.NEVER, np.int64)
-        self._flushes: deque[list[tuple[Array, Array, Array]]] = deque()  # of those not committed: array, index, before
-        self._undo: list[tuple[Array, Array, Array]] = []  # of the flush in hand
+        self._flushes: deque[list[Change]] = deque()  # of those not committed
+        self._undo: list[Change] = []  # of the flush in hand
 
     def examine(self, blocks: Sequence[Block], clocks: Mapping[int, int]) -> list[Finding]:
         """Findings of a flush: its blocks in arrival order, then a sweep by the agents' clocks ({agent index: ms})."""
@@ -87,7 +95,7 @@ class Fleet:
             self.make_room(block.kind, int(block.slot.max(initial=-1)) + 1)
         for block in blocks:
             kind = self.kinds[block.kind]
-            self._remember(kind, np.unique(block.slot))
+            self._remember(kind, silence.distinct(block.slot, kind.place))
             for name, monitor in kind.monitors.items():
                 found += self._run(block, name, monitor)
             found += self._hear(kind, block)
@@ -104,7 +112,8 @@ class Fleet:
     def undo(self) -> None:
         """Take back every `examine` that is not committed."""
         while self._flushes:
-            for array, index, before in reversed(self._flushes.pop()):
+            for kind, name, index, before in reversed(self._flushes.pop()):
+                array = self.kinds[kind].arrays()[name] if kind else self.clock_ms
                 array[index] = before
 
     def keep(self) -> None:
@@ -112,26 +121,18 @@ class Fleet:
         self._flushes.popleft()
 
     def make_room(self, kind: str, n: int) -> None:
-        """For n slots of a kind. What is to be undone names arrays, so it moves to the grown ones."""
+        """For n slots of a kind."""
         state = self.kinds.get(kind)
-        if state is None or n <= state.size:
-            return
-        old = [array for _, part in state.parts() for array in part]
-        state.grow(n)
-        new = [array for _, part in state.parts() for array in part]
-        self._move({id(before): after for before, after in zip(old, new, strict=True)})
-
-    def _move(self, grown: Mapping[int, Array]) -> None:
-        for flush in self._flushes:
-            flush[:] = [(grown.get(id(array), array), index, before) for array, index, before in flush]
+        if state is not None and n > state.size:
+            state.grow(n)
 
     def _remember(self, kind: _Kind, slots: Array) -> None:
-        for _, state in kind.parts():
-            for array in state:
-                self._undo.append((array, slots, array[slots]))
+        name = kind.profile.kind
+        self._undo += [(name, part, slots, array[slots]) for part, array in kind.arrays().items()]
 
     def _run(self, block: Block, name: str, monitor: _Monitor) -> list[Finding]:
-        values = as_float(monitor.item, block.columns[name])
+        column = block.columns[name]
+        values = column if monitor.item.type == "number" else as_float(monitor.item, column)
         n, limits = len(block), monitor.limits
         changes, level, scale = np.zeros(n, np.uint8), np.empty(n), np.empty(n)
         if not monitors.run(
@@ -187,11 +188,9 @@ class Fleet:
     def _tell(self, clocks: Mapping[int, int], blocks: Sequence[Block] = ()) -> None:
         top = max(clocks, default=-1)
         if top >= len(self.clock_ms):
-            old = self.clock_ms
-            self.clock_ms = np.concatenate([old, np.full(top + 1, silence.NEVER, np.int64)])
-            self._move({id(old): self.clock_ms})
+            self.clock_ms = np.concatenate([self.clock_ms, np.full(top + 1, silence.NEVER, np.int64)])
         index = np.array(list(clocks), np.int64)
-        self._undo.append((self.clock_ms, index, self.clock_ms[index]))
+        self._undo.append(("", "", index, self.clock_ms[index]))
         spoke_ms = self._next_words(blocks)
         for agent, clock in clocks.items():
             before = int(self.clock_ms[agent])
@@ -211,21 +210,20 @@ class Fleet:
 
     def _welcome_back(self, agent: int, before_ms: int, back_ms: int) -> None:
         """An agent that was away for longer than a device may be silent: nobody could have heard its devices."""
-        for kind in self.kinds.values():
+        for name, kind in self.kinds.items():
             if back_ms - before_ms > kind.limit_ms:
                 state = kind.silence
                 slots = np.flatnonzero((state.agent == agent) & (state.silent == 0) & (state.heard_ms < back_ms))
-                self._undo.append((state.heard_ms, slots, state.heard_ms[slots]))
+                self._undo.append((name, "/heard_ms", slots, state.heard_ms[slots]))
                 state.heard_ms[slots] = back_ms
 
     def _sweep(self, kind: _Kind) -> list[Finding]:
         state = kind.silence
         fell = np.zeros(kind.size, np.int64)
         n = silence.sweep(state.heard_ms, state.agent, state.silent, kind.excused, self.clock_ms, kind.limit_ms, fell)
-        slots = fell[:n]
+        slots, name = fell[:n], kind.profile.kind
         if n:
-            self._undo.append((state.silent, slots, np.zeros(n, np.uint8)))
-        name = kind.profile.kind
+            self._undo.append((name, "/silent", slots, np.zeros(n, np.uint8)))
         return [_silent(name, slot, True, int(state.heard_ms[slot]) + kind.limit_ms) for slot in slots.tolist()]
 
     def parameters(self, kind: str, name: str | None) -> dict[str, Any]:
@@ -252,22 +250,26 @@ class Fleet:
             if len(slots) == 0:
                 continue
             ids = np.fromiter(map(device_ids[name].__getitem__, slots.tolist()), np.int32, len(slots))
-            parts = {
-                part: {field: getattr(state, field)[slots].tobytes() for field in state._fields}
-                for part, state in kind.parts()
-            }
-            parts[""]["agent"] = agent_ids[heard[slots]].astype(np.int32).tobytes()
+            parts = {part: array[slots].tobytes() for part, array in kind.arrays().items()}
+            parts["/agent"] = agent_ids[heard[slots]].astype(np.int32).tobytes()
             kinds[name] = {"device_id": ids.tobytes(), "parts": parts}
         told = np.flatnonzero(self.clock_ms != silence.NEVER)
         mine = told[shard_of_agent[told] == shard]
         clocks = {int(agent_ids[index]): int(self.clock_ms[index]) for index in mine}
-        return _compressor.compress(msgspec.msgpack.encode({"kinds": kinds, "clocks": clocks}))
+        return _compressor.compress(msgspec.msgpack.encode({"format": SAVE_FORMAT, "kinds": kinds, "clocks": clocks}))
 
-    def restore(self, saved: bytes, slot_of: Any, agent_index: Any) -> None:
-        """Put a saved shard back. slot_of(kind, device_id) and agent_index(agent_id) give this process's places, or
-        None.
+    def restore(self, saved: bytes, slot_of: Any, agent_index: Any) -> bool:
+        """Put a saved shard back; False when another version saved it. slot_of(kind, device_id) and
+        agent_index(agent_id) give this process's places, or None.
         """
-        content = msgspec.msgpack.decode(_decompressor.decompress(saved, max_output_size=MAX_SAVE_BYTES), strict=False)
+        try:
+            content = msgspec.msgpack.decode(
+                _decompressor.decompress(saved, max_output_size=MAX_SAVE_BYTES), strict=False
+            )
+        except (zstandard.ZstdError, msgspec.DecodeError):
+            return False
+        if content.get("format") != SAVE_FORMAT:
+            return False
         for name, entry in content["kinds"].items():
             if name not in self.kinds:
                 continue
@@ -276,25 +278,17 @@ class Fleet:
             known = np.array([place is not None for place in places], bool)
             slots = np.array([place for place in places if place is not None], np.int64)
             self.make_room(name, int(slots.max(initial=-1)) + 1)
-            for part, state in kind.parts():
-                fields = entry["parts"].get(part)
-                for field in state._fields if fields else ():
-                    array = getattr(state, field)
-                    values = np.frombuffer(fields[field], array.dtype)[known]
-                    if part == "" and field == "agent":
-                        values = np.array(
-                            [-1 if agent_index(int(agent)) is None else agent_index(int(agent)) for agent in values],
-                            np.int32,
-                        )
-                    array[slots] = values
+            for part, array in kind.arrays().items():
+                if part not in entry["parts"]:
+                    continue  # a property that a newer profile brought
+                values = np.frombuffer(entry["parts"][part], array.dtype).reshape(-1, *array.shape[1:])[known]
+                if part == "/agent":
+                    found = [agent_index(int(agent)) for agent in values]
+                    values = np.array([-1 if index is None else index for index in found], np.int32)
+                array[slots] = values
         clocks = {agent_index(int(agent_id)): clock for agent_id, clock in content["clocks"].items()}
         self._tell({index: clock for index, clock in clocks.items() if index is not None})
-
-
-def _extend(old: Any, new: Any, size: int) -> list[Array]:
-    for field in old._fields:
-        getattr(new, field)[:size] = getattr(old, field)[:size]
-    return list(new)
+        return True
 
 
 def _finite(value: float) -> float | None:

@@ -1,4 +1,4 @@
-"""Fault monitors of one numeric property: out of range, stuck, spike. O(1) state a series, in struct-of-arrays.
+"""Fault monitors of one numeric property: out of range, stuck, spike. O(1) state a series.
 
 `step` is plain Python and is compiled as it is; both give the same bits (held by a property test). Late and repeated
 observations (not newer than the series' last) and gaps (NaN) leave the state untouched.
@@ -25,19 +25,22 @@ HUBER_K = (
 SD_OF_MEAN_DEVIATION = 1.2533141373155001  # sqrt(pi / 2): mean absolute deviation to sd, normal distribution
 
 
-class State(NamedTuple):
-    """State of n series; 53 bytes each."""
-
-    last: Array  # (n,) float64
-    last_ms: Array  # (n,) int64
-    same_since_ms: Array  # (n,) int64: since when `last` repeats
-    repeats: Array  # (n,) int32
-    seen: Array  # (n,) int32
-    level: Array  # (n,) float64: robust running location
-    scale: Array  # (n,) float64: robust running scale, as a standard deviation
-    calm_range: Array  # (n,) int16: values inside the range since the last outside
-    calm_spike: Array  # (n,) int16
-    active: Array  # (n,) uint8: bits of the conditions now raised
+# State of one series, 56 bytes without a gap. A record: a value touches one cache line and not ten (28 ns, not 204).
+STATE = np.dtype(
+    [
+        ("last", np.float64),
+        ("last_ms", np.int64),
+        ("same_since_ms", np.int64),  # since when `last` repeats
+        ("level", np.float64),  # robust running location
+        ("scale", np.float64),  # robust running scale, as a standard deviation
+        ("repeats", np.int32),
+        ("seen", np.int32),
+        ("calm_range", np.int16),  # values inside the range since the last outside
+        ("calm_spike", np.int16),
+        ("active", np.uint32),  # bits of the conditions now raised
+    ],
+    align=True,
+)
 
 
 class Limits(NamedTuple):
@@ -76,48 +79,41 @@ def limits_of(item: Property) -> tuple[Limits, Array]:
     return limits, np.array(stuck.ignore if stuck else (), np.float64)
 
 
-def new_state(n: int) -> State:
-    return State(
-        last=np.full(n, np.nan),
-        last_ms=np.full(n, np.iinfo(np.int64).min, np.int64),
-        same_since_ms=np.zeros(n, np.int64),
-        repeats=np.zeros(n, np.int32),
-        seen=np.zeros(n, np.int32),
-        level=np.zeros(n),
-        scale=np.zeros(n),
-        calm_range=np.zeros(n, np.int16),
-        calm_spike=np.zeros(n, np.int16),
-        active=np.zeros(n, np.uint8),
-    )
+def new_state(n: int) -> Array:
+    """(n,) records of series never heard of."""
+    state = np.zeros(n, STATE).view(np.recarray)
+    state.last[:] = np.nan
+    state.last_ms[:] = np.iinfo(np.int64).min
+    return state
 
 
-def step(state: Any, i: int, at_ms: int, value: float, limits: Any, may_stay: Any) -> int:
-    """Take one value of series i; bits of what was raised (0..2) and cleared (3..5)."""
-    if not math.isfinite(value) or at_ms <= state.last_ms[i]:
+def step(series: Any, at_ms: int, value: float, limits: Any, may_stay: Any) -> int:
+    """Take one value of a series (a record of STATE); bits of what was raised (0..2) and cleared (3..5)."""
+    if not math.isfinite(value) or at_ms <= series.last_ms:
         return 0
-    active = int(state.active[i])
+    active = int(series.active)
     raised = 0
     cleared = 0
 
     if value < limits.low or value > limits.high:
-        state.calm_range[i] = 0
+        series.calm_range = 0
         raised |= OUT_OF_RANGE & ~active
     elif active & OUT_OF_RANGE:
-        state.calm_range[i] += 1
-        if state.calm_range[i] >= limits.range_clear:
+        series.calm_range += 1
+        if series.calm_range >= limits.range_clear:
             cleared |= OUT_OF_RANGE
 
-    if state.seen[i] > 0 and value == state.last[i]:
-        state.repeats[i] += 1
+    if series.seen > 0 and value == series.last:
+        series.repeats += 1
     else:
-        state.repeats[i] = 1
-        state.same_since_ms[i] = at_ms
+        series.repeats = 1
+        series.same_since_ms = at_ms
         cleared |= STUCK & active
     if (
         limits.stuck_repeats > 0
-        and state.repeats[i] >= limits.stuck_repeats
+        and series.repeats >= limits.stuck_repeats
         and not active & STUCK
-        and at_ms - state.same_since_ms[i] >= limits.stuck_min_ms
+        and at_ms - series.same_since_ms >= limits.stuck_min_ms
     ):
         stays = False
         for j in range(len(may_stay)):
@@ -126,26 +122,26 @@ def step(state: Any, i: int, at_ms: int, value: float, limits: Any, may_stay: An
             raised |= STUCK
 
     if limits.spike_threshold > 0.0:
-        if state.seen[i] == 0:
-            state.level[i] = value
-        off = value - state.level[i]
-        scale = max(state.scale[i], limits.floor)
-        if state.seen[i] >= limits.spike_warm_up:
+        if series.seen == 0:
+            series.level = value
+        off = value - series.level
+        scale = max(series.scale, limits.floor)
+        if series.seen >= limits.spike_warm_up:
             if abs(off) > max(limits.spike_threshold * scale, limits.spike_min_jump):
-                state.calm_spike[i] = 0
+                series.calm_spike = 0
                 raised |= SPIKE & ~active
             elif active & SPIKE:
-                state.calm_spike[i] += 1
-                if state.calm_spike[i] >= limits.spike_clear:
+                series.calm_spike += 1
+                if series.calm_spike >= limits.spike_clear:
                     cleared |= SPIKE
             off = max(-HUBER_K * scale, min(HUBER_K * scale, off))
-        state.scale[i] += SCALE_WEIGHT * (abs(off) * SD_OF_MEAN_DEVIATION - state.scale[i])
-        state.level[i] += LEVEL_WEIGHT * off
+        series.scale += SCALE_WEIGHT * (abs(off) * SD_OF_MEAN_DEVIATION - series.scale)
+        series.level += LEVEL_WEIGHT * off
 
-    state.last[i] = value
-    state.last_ms[i] = at_ms
-    state.seen[i] += 1
-    state.active[i] = (active | raised) & ~cleared
+    series.last = value
+    series.last_ms = at_ms
+    series.seen += 1
+    series.active = (active | raised) & ~cleared
     return raised | cleared << CLEARED
 
 
@@ -166,14 +162,15 @@ def run(
 ) -> int:
     """Take values in arrival order; how many changed a condition.
 
+    state : (series,) records; value : (n,) float32 or float64, NaN for null.
     changes : (n,) uint8 gets what `step` returns.
     level, scale : (n,) float64 get what was expected before the value came; only where it changed a condition.
     """
     found = 0
     for row in range(len(slot)):
-        i = slot[row]
-        level_before, scale_before = state.level[i], state.scale[i]
-        change = _step(state, i, at_ms[row], value[row], limits, may_stay)
+        series = state[slot[row]]
+        level_before, scale_before = series.level, series.scale
+        change = _step(series, at_ms[row], np.float64(value[row]), limits, may_stay)
         changes[row] = change
         if change:
             level[row], scale[row] = level_before, scale_before

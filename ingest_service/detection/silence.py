@@ -27,6 +27,25 @@ def new_state(n: int) -> State:
     return State(np.full(n, NEVER, np.int64), np.full(n, -1, np.int32), np.zeros(n, np.uint8))
 
 
+def distinct(slot: Array, place: Array) -> Array:
+    """Each slot once, in the order of its first appearance. place: (slots,) int32 scratch, 0 before and after."""
+    once = np.empty(len(slot), np.int64)
+    return once[: _distinct(slot, place, once)]
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _distinct(slot: Array, place: Array, once: Array) -> int:
+    n = 0
+    for i in slot:
+        if place[i] == 0:
+            place[i] = 1
+            once[n] = i
+            n += 1
+    for k in range(n):
+        place[once[k]] = 0
+    return n
+
+
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def hear(heard_ms: Array, agent_of: Array, silent: Array, slot: Array, at_ms: Array, agent: Array, back: Array) -> int:
     """Take observations; `back` gets the rows that ended a silence; how many."""

@@ -57,7 +57,6 @@ def take_in(
     outcome = Outcome()
     content = _hash(path)
     with connect(database, name="import") as connection:
-        imports.prepare(connection)
         began = imports.begin(connection, content, path.name, profile.kind, PART_ROWS)
         if began.kind != profile.kind:
             raise BadFile(f"cannot import {path} as {profile.kind}: it was taken in as {began.kind} before")

@@ -8,6 +8,7 @@ import struct
 from typing import Any
 
 import numpy as np
+import psycopg
 from psycopg.abc import Buffer
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
@@ -15,7 +16,6 @@ from psycopg.pq import Format
 from contracts.profiles import Property
 from ingest_service.columns import Array as Values
 from ingest_service.columns import is_null
-from ingest_service.store.connection import Connection
 
 EPOCH_2000_MS = 946_684_800_000
 
@@ -68,7 +68,7 @@ class _Dumper(Dumper):
         return found
 
 
-def register(connection: Connection) -> None:
+def register(connection: psycopg.Connection[Any]) -> None:
     """Teach a connection these arrays."""
     for class_, (_, _, oid) in _TYPES.items():
         connection.adapters.register_dumper(class_, type(f"{class_.__name__}Dumper", (_Dumper,), {"oid": oid}))

@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from contracts.readiness import Reason
 from ingest_service.settings import Database
+from ingest_service.store import arrays
 
 LOCK_WAIT_S = 10
 PEER_WAIT_MS = 30_000
@@ -86,6 +87,7 @@ def connect(database: Database, *, name: str, lock_wait_s: int = LOCK_WAIT_S) ->
     """An open autocommit connection; raises psycopg.OperationalError."""
     where = make_conninfo("", **{**PATIENCE, **conninfo_to_dict(database.url)})
     connection = psycopg.connect(where, autocommit=True, application_name=f"dure {name}")
+    arrays.register(connection)
     connection.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(database.schema)))
     wanted = {"timezone": "UTC", "lock_timeout": f"{lock_wait_s}s", **dict.fromkeys(NO_LIMIT, "0"), **SESSION}
     connection.execute(  # servers differ in which limits they know; who has set one for locks means it

@@ -13,7 +13,7 @@ import numpy as np
 from contracts.profiles import Profile
 from ingest_service.columns import Array, Block
 from ingest_service.newest import Rows as Newest
-from ingest_service.store import arrays, copy_rows, rollup_marks, statements
+from ingest_service.store import copy_rows, rollup_marks, statements
 from ingest_service.store.connection import Connection
 from ingest_service.store.partitions import HOUR_MS, Partitions
 
@@ -46,11 +46,6 @@ class Rows(NamedTuple):
         return Rows(
             self.device_id[chosen], self.observed_ms[chosen], {name: c[chosen] for name, c in self.columns.items()}
         )
-
-
-def prepare(connection: Connection) -> None:
-    """Teach a connection what `store` sends."""
-    arrays.register(connection)
 
 
 def devices(connection: Connection) -> dict[tuple[str, str], tuple[int, str]]:

@@ -21,7 +21,7 @@ from ingest_service.alarms import Change
 from ingest_service.newest import Rows
 from ingest_service.registry import Registry
 from ingest_service.settings import Database
-from ingest_service.store import arrays, copy_rows, rollup_marks, schema, statements
+from ingest_service.store import copy_rows, rollup_marks, schema, statements
 from ingest_service.store.connection import Connection, connect
 from ingest_service.store.engine import EngineError
 from ingest_service.store.migrate import newest_version
@@ -113,7 +113,6 @@ class Store:
         """
         if self._reading is None or self._reading.closed:
             self._reading = connect(self.database, name=f"ingest {self.worker} reading")
-            arrays.register(self._reading)
         return self._reading
 
     def reconnect(self) -> None:
@@ -130,7 +129,6 @@ class Store:
     def _open(self) -> Connection:
         connection = connect(self.database, name=f"ingest {self.worker}")
         try:
-            arrays.register(connection)
             row = connection.execute("SELECT to_regclass('schema_version')").fetchone()
             version = (
                 connection.execute("SELECT max(version) FROM schema_version").fetchone() if row and row[0] else None
