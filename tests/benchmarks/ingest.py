@@ -14,6 +14,7 @@ parts (--only, comma-separated):
 """
 
 import argparse
+import shutil
 import statistics
 import time
 from pathlib import Path
@@ -21,11 +22,14 @@ from typing import Any
 
 from contracts import profiles as kinds
 from ingest_service import rollups
-from tests.benchmarks import ceiling, check, stack
+from tests.benchmarks import ceiling, check, peers, stack, subscriber
 from tests.benchmarks.load import Load, Plan, make
 from tests.benchmarks.report import Case, Wrong, case, progress
 from tests.database_fixture import Database, DatabaseProcess
 
+BATCHES = "dure, batches of 100"
+PEER_S, SINGLES_S = 20.0, 20.0  # longest of one peer, and of single messages
+SINGLES_GUESS = 60_000.0  # messages a second
 PARTS = ("ceiling", "batches", "singles", "peers")
 SOAK_SHARE = 0.8
 GUESS = 150_000.0  # observations a second: how large a load is made for --seconds, and how fast its time passes
@@ -55,7 +59,39 @@ def run(options: argparse.Namespace) -> list[Case]:
         cases: list[Case] = []
         if "batches" in chosen or "ceiling" in chosen:
             cases += batches(options, place, server, chosen)
+        if "singles" in chosen:
+            cases += singles(options, place, server)
+        if "peers" in chosen:
+            dure = next((item.value for item in cases if item.case == BATCHES), 0.0)
+            load = _made(place / "load", _plan(options, 60_000 * options.seconds, 100, GUESS))
+            cases += peers.run(load, options.broker, place, server, min(PEER_S, options.seconds), dure)
         return cases
+
+
+def singles(options: argparse.Namespace, place: Path, server: DatabaseProcess) -> list[Case]:
+    """Dure with an observation a message, between two runs of mosquitto_sub on the same messages, at QoS 0 and 1."""
+    cases = []
+    for qos in (0, 1):
+        seconds = min(SINGLES_S, options.seconds)
+        plan = _plan(options, SINGLES_GUESS * seconds, 1, SINGLES_GUESS, qos)
+        load = _made(place / f"singles-{qos}", plan)
+        before = subscriber.receive_rate(load, options.broker, place, seconds / 2)
+        paced = argparse.Namespace(**{**vars(options), "seconds": seconds, "in_flight": 100_000})
+        measured = measure(paced, place, server, load)
+        after = subscriber.receive_rate(load, options.broker, place, seconds / 2)
+        name, of = (
+            f"dure, single observations, QoS {qos}",
+            f"{plan.outboxes:,} outboxes, {plan.fleet.devices:,} devices",
+        )
+        found = _cases_of(name, measured, of)
+        if before and after:
+            limit = ("mosquitto_sub, mean", (before + after) / 2)
+            found[0] = case(name, measured["rate"], "observations/s", against=limit, of=found[0].input)
+            for when, rate in (("before", before), ("after", after)):
+                cases.append(case(f"mosquitto_sub, QoS {qos}, {when}", rate, "messages/s"))
+        cases += found
+        shutil.rmtree(load.folder)
+    return cases
 
 
 def batches(options: argparse.Namespace, place: Path, server: DatabaseProcess, chosen: list[str]) -> list[Case]:
@@ -71,7 +107,7 @@ def batches(options: argparse.Namespace, place: Path, server: DatabaseProcess, c
     cases = []
     if "batches" in chosen:
         measured = measure(options, place, server, load)
-        cases += _cases_of("dure, batches of 100", measured, of)
+        cases += _cases_of(BATCHES, measured, of)
     if rows:
         after = rows.copy_rate(server)
         progress(f"ceiling after: {after:,.0f} rows/s")
@@ -268,4 +304,4 @@ def self_test(options: argparse.Namespace, place: Path, server: DatabaseProcess)
     for line in measured["breaks"]:
         progress(f"noticed: {line}")
     of = f"{measured['observations']:,} observations"
-    return [*_cases_of("dure, batches of 100", measured, of), case("breaks noticed", len(measured["breaks"]), "breaks")]
+    return [*_cases_of(BATCHES, measured, of), case("breaks noticed", len(measured["breaks"]), "breaks")]

@@ -48,6 +48,7 @@ class Plan(msgspec.Struct, frozen=True):
     rate: float  # observations a second, of all: how fast the observations' own time passes
     start_ms: int
     qos: int = 0
+    stamped: bool = True  # whether messages have a header in which the time of sending is written
     seed: int = 1
 
     @property

@@ -100,7 +100,7 @@ class Outboxes:
         self.outbox: list[int] = load.outbox.tolist()  # by place in the order of sealing
         self.begin: list[int] = load.offset.tolist()
         self.end: list[int] = (load.offset + load.length).tolist()
-        self.taken_at: list[int] = load.taken_at.tolist()
+        self.taken_at: list[int] = load.taken_at.tolist() if plan.stamped else []
         self.packet_id_at: list[int] = load.packet_id_at.tolist()
         self.packets = memoryview(load.packets)
         self.held: set[int] = set()  # outboxes that wait for the broker's acknowledgements
@@ -108,6 +108,7 @@ class Outboxes:
         self.sealed = self.acked = self.sent = self.resent = 0
         self.connections = [Connection(account, number) for number in range(CONNECTIONS)]
         self.waiting: list[list[memoryview]] = [[] for _ in self.connections]
+        self.cpu_s_before = _cpu_s()  # making ready does not count
         now_ms = time.monotonic_ns() // 1_000_000
         for sender, nonce in zip(self.senders, fleet.nonces, strict=True):
             sender.connect(nonce, now_ms)
@@ -265,6 +266,7 @@ def pour(load: Load, account: Credentials) -> None:
     total, granted, text = len(boxes.outbox), 0, b""
     began = time.monotonic()
     next_word = began + 1.0
+    _tell(boxes, 0.0)  # ready
     while boxes.sent < total:
         ready, _, _ = select.select([sys.stdin, *(one.socket for one in boxes.connections)], [], [], PAUSE_S)
         for source in ready:
@@ -286,7 +288,6 @@ def pour(load: Load, account: Credentials) -> None:
 
 
 def _tell(boxes: Outboxes, passed_s: float, **more: object) -> None:
-    used = resource.getrusage(resource.RUSAGE_SELF)
     words: dict[str, object] = {
         "s": passed_s,
         "sealed": boxes.sealed,
@@ -294,7 +295,12 @@ def _tell(boxes: Outboxes, passed_s: float, **more: object) -> None:
         "sent": boxes.sent,
         "resent": boxes.resent,
     }
-    print(json.dumps({**words, "cpu_s": used.ru_utime + used.ru_stime, **more}), flush=True)
+    print(json.dumps({**words, "cpu_s": _cpu_s() - boxes.cpu_s_before, **more}), flush=True)
+
+
+def _cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
 
 
 def main() -> None:

@@ -108,7 +108,8 @@ class Broker:
         registry.issue(self.state, agents, host="127.0.0.1", port=self.port)
         password = passwords.new_password()
         self.account = Credentials("127.0.0.1", self.port, BENCH, password, f"bench-{secrets.token_hex(4)}")
-        everything = Permissions([*topics.filters(Channel.BATCH), "bench/#"], [*_ALL_TOPICS, "bench/#"])
+        peers = ["bench", "bench/#"]  # NATS takes `bench/#` for both
+        everything = Permissions([*topics.filters(Channel.BATCH), *peers], [*_ALL_TOPICS, *peers])
         bench = User(BENCH, passwords.for_nats(password), passwords.for_mosquitto(password), everything)
         directory = self.state.directory / name
         directory.mkdir()
@@ -136,7 +137,7 @@ class Broker:
         return (self.state.agents if "." in service else self.state.services) / f"{service}.toml"
 
     def stop(self) -> None:
-        _end(self.process)
+        end(self.process)
 
 
 @contextmanager
@@ -175,7 +176,7 @@ def ingest(database: Database, broker: Broker, place: Path, **settings: object) 
         if failed := [line for line in log.read_text().splitlines() if "flush.failed" in line]:
             raise Wrong(f"flushes failed: {failed[0]}")
     finally:
-        _end(process)
+        end(process)
 
 
 class Sending:
@@ -212,7 +213,7 @@ class Sending:
         return self.lines[-1]
 
     def stop(self) -> None:
-        _end(self.process)
+        end(self.process)
 
 
 class Costs:
@@ -261,7 +262,7 @@ def rss_mb(pid: int) -> float:
     return 0.0
 
 
-def _end(process: subprocess.Popen[Any]) -> None:
+def end(process: subprocess.Popen[Any]) -> None:
     """Stop a process of ours, in order and then at once."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
