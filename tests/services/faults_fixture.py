@@ -18,6 +18,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,9 @@ class Town:
     def changes(self, *, of: str = "database") -> list[Change]:
         """What one part said of its readiness since the last time any was asked for, once all is well again."""
         self.watched.wait_ready()
-        return [change for change in changes_in(self.watched.new_log()) if change[0] == of]
+        found = [change for change in changes_in(self.watched.new_log()) if change[0] == of]
+        assert all(one != next_one for one, next_one in pairwise(found)), f"said twice: {found}"
+        return found
 
     def backends(self) -> list[int]:
         """Process numbers of the ingest's own connection."""
@@ -336,7 +339,7 @@ def hold_for(seconds: float, condition: Callable[[], object]) -> None:
     """It stays true for so long."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        assert condition()
+        assert condition(), condition
         time.sleep(0.05)
 
 
