@@ -1,7 +1,7 @@
 """Memory stays bounded whatever waits: a flood that outruns the database fills the inbox to its bytes and no further.
 
 The flood is real batches sent again and again, far more bytes than the inbox may hold, while the database answers
-nothing or too slowly. What is dropped is counted, `/ready` says so, and once the flood is over every row is stored once.
+nothing or too slowly. What is dropped is counted, `/ready` says so, and after the flood every row is stored once.
 """
 
 import time
@@ -45,9 +45,9 @@ def warm(town):
     town.changes()
 
 
-@pytest.fixture(scope="module")
-def town(postgres_url, broker, tmp_path_factory):
-    with town_on(postgres_url, broker, tmp_path_factory.mktemp("town"), inbox_bytes=INBOX) as found:
+@pytest.fixture
+def town(postgres_url, broker, tmp_path):
+    with town_on(postgres_url, broker, tmp_path, inbox_bytes=INBOX) as found:
         warm(found)
         yield found
 
