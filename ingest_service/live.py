@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from contracts.profiles import Profile
-from ingest_service.columns import to_json
+from ingest_service import cells
 from ingest_service.newest import Rows
 
 _encoder = msgspec.json.Encoder()
@@ -20,25 +20,35 @@ def messages(
     profiles: Mapping[str, Profile],
 ) -> list[tuple[int, bytes]]:
     """(agent index, payload) for each agent whose devices changed. alarm_agents: index of who carries each alarm."""
-    content: dict[int, dict[str, Any]] = {}
+    groups: dict[int, list[bytes]] = {}  # agent -> what it says of each kind
     for rows in changed:
         if len(rows) == 0 or rows.agent is None:
             continue
         order = np.argsort(rows.agent, kind="stable")
-        agents = rows.agent[order]
-        columns: dict[str, list[Any]] = {
-            "device_id": rows.device_id[order].tolist(),
-            "observed_at": rows.observed_ms[order].tolist(),
+        speakers = rows.agent[order]
+        starts = np.flatnonzero(np.diff(speakers, prepend=-1))
+        edges = np.append(starts, len(speakers))
+        columns = {
+            "device_id": cells.integers(rows.device_id[order]),
+            "observed_at": cells.integers(rows.observed_ms[order]),
         }
         for name, item in profiles[rows.kind].properties.items():
-            columns[name] = to_json(item, rows.columns[name][order])
-        starts = np.flatnonzero(np.diff(agents, prepend=-1)).tolist()
-        for start, end in zip(starts, [*starts[1:], len(agents)], strict=True):
-            group = {name: values[start:end] for name, values in columns.items()}
-            content.setdefault(int(agents[start]), {"observations": {}, "alarms": []})["observations"][rows.kind] = (
-                group
-            )
+            columns[name] = cells.column(item, rows.columns[name][order])
+        begin = f'"{rows.kind}":{{'.encode()
+        titles = [f'"{name}":['.encode() for name in columns]
+        texts = zip(*[column.runs(edges) for column in columns.values()], strict=True)
+        for agent, parts in zip(speakers[starts].tolist(), texts, strict=True):
+            group = b"],".join([title + part for title, part in zip(titles, parts, strict=True)])
+            groups.setdefault(agent, []).append(begin + group + b"]}")
+    told: dict[int, list[dict[str, Any]]] = {}
     for alarm, index in zip(alarms, alarm_agents, strict=True):
         if index is not None and index >= 0:  # heard through an agent that is gone: nobody's topic carries it
-            content.setdefault(index, {"observations": {}, "alarms": []})["alarms"].append(alarm)
-    return [(agent, _encoder.encode(payload)) for agent, payload in content.items()]
+            told.setdefault(index, []).append(alarm)
+    return [
+        (
+            agent,
+            b'{"observations":{%b},"alarms":%b}'
+            % (b",".join(groups.get(agent, ())), _encoder.encode(told.get(agent, []))),
+        )
+        for agent in {**groups, **told}
+    ]

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from contracts.profiles import Profile
+from ingest_service import live
 from ingest_service.columns import Block, empty_columns
 from ingest_service.detection.fleet import Fleet
+from ingest_service.newest import Newest
 from ingest_service.store import copy_rows
 
 
@@ -19,4 +21,5 @@ def compile_kernels(profiles: Mapping[str, Profile]) -> None:
             kind, np.zeros(1, np.int32), np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1, np.int32), columns
         )
         fleet.examine([block], {0: 0})
+        live.messages(Newest(profiles).take([block]), [], [], profiles)
         copy_rows.encode(profile, block.device_id, block.observed_ms, columns)
