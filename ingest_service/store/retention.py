@@ -136,7 +136,8 @@ def _delete_municipality(connection: Connection, kind: str, town: str, cutoff: i
         )
     ]
     found = []
-    for _, high, name in _ended(connection, kind):
+    text = f"DELETE FROM observation_{kind} WHERE device_id = ANY(%s) AND observed_at >= %s AND observed_at < %s"
+    for low, high, name in _ended(connection, kind):
         if high > cutoff or (done_ms is not None and high <= done_ms):
             continue
         if name not in closed:
@@ -145,7 +146,7 @@ def _delete_municipality(connection: Connection, kind: str, town: str, cutoff: i
         rows = 0
         for start in range(0, len(devices), STEP_DEVICES):
             some = devices[start : start + STEP_DEVICES]
-            rows += connection.execute(f"DELETE FROM {name} WHERE device_id = ANY(%s)".encode(), (some,)).rowcount
+            rows += connection.execute(text.encode(), (some, at(low), at(high))).rowcount
             pause()
         if rows:  # rewritten at the next look, without the holes
             connection.execute("UPDATE closed_partition SET pages = -1 WHERE name = %s", (name,))

@@ -149,9 +149,9 @@ def at(ms: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def province(postgres_url: str) -> Iterator[City]:
+def province(native_url: str) -> Iterator[City]:
     """Observations of DAYS days in closed partitions, and HOT_HOURS in the hot one."""
-    made = migrated_only(postgres_url, f"test_{secrets.token_hex(6)}")
+    made = migrated_only(native_url, f"test_{secrets.token_hex(6)}")
     made.run(FILL.format(t="41"))
     with made.connect() as connection:
         kept = Partitions(["streetlight"], 6)
@@ -171,6 +171,6 @@ def province(postgres_url: str) -> Iterator[City]:
                 assert closing.close(connection, "streetlight", partition)
         connection.execute("VACUUM ANALYZE")
     yield made
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
+    with psycopg.connect(native_url, autocommit=True) as connection:
         connection.execute("set lock_timeout = '20s'")
         connection.execute(f"drop schema {made.schema} cascade")  # type: ignore[call-overload]

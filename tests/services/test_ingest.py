@@ -77,12 +77,11 @@ def test_the_checker_of_exactly_once_turns_red(database, broker, tmp_path):
         generated = seal_load(sender, load(3))
         sender.deliver()
     assert_exactly_once(database, generated)
-    one = "(SELECT ctid FROM observation_streetlight LIMIT 1)"
+    one = "device_id = 1 AND observed_at = (SELECT min(observed_at) FROM observation_streetlight WHERE device_id = 1)"
     for harm in (
-        f"DELETE FROM observation_streetlight WHERE ctid IN {one} AND device_id = 1",
-        f"INSERT INTO observation_streetlight SELECT * FROM observation_streetlight WHERE ctid IN {one} AND device_id "
-        "= 1",
-        f"UPDATE observation_streetlight SET voltage = 1 WHERE ctid IN {one} AND device_id = 1",
+        f"DELETE FROM observation_streetlight WHERE {one}",
+        f"INSERT INTO observation_streetlight SELECT * FROM observation_streetlight WHERE {one}",
+        f"UPDATE observation_streetlight SET voltage = 1 WHERE {one}",
     ):
         with database.connect() as connection:
             assert connection.execute(harm.encode()).rowcount == 1

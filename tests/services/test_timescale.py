@@ -1,0 +1,277 @@
+"""Every statement that differs with TimescaleDB: tables, rollups, chunks, retention. On its WASM build, with INSERT for
+COPY; and on the server that DURE_TEST_TIMESCALE_URL names, where one is.
+"""
+
+import secrets
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import psycopg
+import pytest
+
+from contracts import profiles
+from contracts.profiles import Profile
+from ingest_service.rollups import Roller
+from ingest_service.settings import Database as Settings
+from ingest_service.store import engine, partitions, retention, rolling, timescale_chunks
+from ingest_service.store.connection import Connection, connect
+from ingest_service.store.migrate import migrate
+from tests.database_fixture import TIMESCALE_URL
+from tests.services import pglite_fixture
+
+SHIPPED = profiles.load(environ={})
+LIGHT = SHIPPED["streetlight"]
+KINDS = {kind: SHIPPED[kind] for kind in ("streetlight", "parking_spot")}
+MORNING = datetime(2026, 5, 29, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+HOUR_MS = 3_600_000
+
+
+@pytest.fixture(scope="module", params=["wasm", *(["server"] if TIMESCALE_URL else [])])
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if request.param == "server":
+        yield TIMESCALE_URL
+        return
+    with pglite_fixture.serving(tmp_path_factory.mktemp("pglite") / "said") as address:
+        yield address
+
+
+@pytest.fixture
+def settings(url: str) -> Iterator[Settings]:
+    """A migrated schema with two municipalities of ten lights each."""
+    made = Settings(url=url, schema=f"test_{secrets.token_hex(6)}", timescale="require")
+    done = migrate(made, KINDS)
+    assert done[0].startswith("engine timescale (TimescaleDB 2.")
+    with connect(made, name="test") as connection:
+        connection.execute(
+            "INSERT INTO municipality (code, name_ko, name_en) VALUES ('41280', '', ''), ('41480', '', '')"
+        )
+        connection.execute(
+            "INSERT INTO device (device_id, municipality, name, kind) SELECT n, CASE WHEN n <= 10 THEN '41280' ELSE "
+            "'41480' END, 'sl-' || n, 'streetlight' FROM generate_series(1, 20) n"
+        )
+    yield made
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"DROP SCHEMA {made.schema} CASCADE".encode())
+
+
+@pytest.fixture
+def connection(settings: Settings) -> Iterator[Connection]:
+    with connect(settings, name="test") as made:
+        rolling.prepare(made)
+        yield made
+
+
+def put(connection: Connection, begin: datetime, end: datetime, devices: str = "1, 20", voltage: str = "220") -> None:
+    """A report of each light every twenty minutes; its number is added to the voltage."""
+    connection.execute(
+        f"INSERT INTO observation_streetlight (device_id, observed_at, power_state, voltage) SELECT d, at, "
+        f"CASE WHEN extract(minute FROM at) = 40 THEN NULL ELSE extract(hour FROM at)::int %% 2 END, {voltage} + d "
+        f"FROM generate_series({devices}) d, generate_series(%s::timestamptz, %s, '20 minutes') at".encode(),
+        (begin, end - timedelta(seconds=1)),
+    )
+
+
+def mark(connection: Connection, hour: datetime, devices: list[int]) -> None:
+    """What a flush says of late observations."""
+    connection.execute("INSERT INTO rollup_due (kind, hour, devices) VALUES ('streetlight', %s, %s)", (hour, devices))
+
+
+def roller() -> Roller:
+    return Roller(KINDS, grace_s=0, stopping=threading.Event())
+
+
+def one(connection: Connection, text: str) -> tuple[object, ...]:
+    row = connection.execute(text.encode()).fetchone()
+    assert row is not None
+    return row
+
+
+def with_battery() -> dict[str, Profile]:
+    battery = msgspec.structs.replace(LIGHT.properties["voltage"], name="battery")
+    light = msgspec.structs.replace(LIGHT, properties={**LIGHT.properties, "battery": battery})
+    return {**KINDS, "streetlight": light}
+
+
+def test_migrating_again_changes_nothing(settings: Settings) -> None:
+    assert migrate(settings, KINDS) == []
+
+
+def test_closed_hours_and_days_are_rolled_up_with_the_last_state_that_was_known(connection: Connection) -> None:
+    put(connection, MORNING, MORNING + DAY + 2 * HOUR)
+    assert roller().roll_up(connection, LIGHT) > 0
+    assert rolling.watermarks(connection, "streetlight")[0::2] == (ms(MORNING + DAY + HOUR), ms(MORNING + DAY))
+    hour = "observations, voltage_mean, voltage_min, voltage_max, voltage_count, power_state_last"
+    assert one(connection, "SELECT count(*), max(bucket) FROM rollup_hour_streetlight") == (500, MORNING + DAY)
+    where = "WHERE device_id = 7 AND bucket"
+    assert one(connection, f"SELECT {hour} FROM rollup_hour_streetlight {where} = '2026-05-29 03:00+00'") == (
+        3, 227.0, 227.0, 227.0, 3, 1,
+    )  # fmt: skip
+    assert one(connection, f"SELECT {hour} FROM rollup_day_streetlight {where} = '2026-05-29'") == (
+        72, 227.0, 227.0, 227.0, 72, 1,
+    )  # fmt: skip
+    assert connection.execute(
+        "SELECT municipality, devices, observations, voltage_mean, voltage_max, voltage_count "
+        "FROM rollup_municipality_hour_streetlight WHERE bucket = '2026-05-29 03:00+00' ORDER BY 1"
+    ).fetchall() == [("41280", 10, 30, 225.5, 230.0, 30), ("41480", 10, 30, 235.5, 240.0, 30)]
+
+
+def test_late_observations_correct_their_hour_their_day_and_their_municipality(connection: Connection) -> None:
+    put(connection, MORNING, MORNING + DAY + 2 * HOUR)
+    rolls = roller()
+    rolls.roll_up(connection, LIGHT)
+    rolls.close_partitions(connection, "streetlight")
+    connection.execute(
+        "INSERT INTO observation_streetlight (device_id, observed_at, voltage) VALUES (7, '2026-05-29 03:59+00', 427)"
+    )
+    mark(connection, MORNING + 3 * HOUR, [7])
+    assert rolls.roll_up(connection, LIGHT) == 1
+    assert one(connection, "SELECT count(*) FROM rollup_due") == (0,)
+    where = "WHERE device_id = 7 AND bucket"
+    assert one(
+        connection, f"SELECT voltage_max, voltage_mean FROM rollup_hour_streetlight {where} = '2026-05-29 03:00+00'"
+    ) == (427.0, 277.0)
+    assert one(connection, f"SELECT voltage_max, voltage_count FROM rollup_day_streetlight {where} = '2026-05-29'") == (
+        427.0,
+        73,
+    )
+    assert one(
+        connection,
+        "SELECT voltage_max, observations FROM rollup_municipality_hour_streetlight "
+        "WHERE municipality = '41280' AND bucket = '2026-05-29 03:00+00'",
+    ) == (427.0, 31)
+
+
+def test_chunks_close_in_order_and_once_more_when_they_grew(connection: Connection) -> None:
+    put(connection, MORNING, MORNING + 13 * HOUR)
+    rolls = roller()
+    rolls.roll_up(connection, LIGHT)
+    chunks = partitions.listed(connection, "streetlight")
+    assert [((low - ms(MORNING)) // HOUR_MS, (high - ms(MORNING)) // HOUR_MS) for low, high, _ in chunks] == [
+        (0, 6),
+        (6, 12),
+        (12, 18),
+    ]
+    assert rolls.close_partitions(connection, "streetlight") == 2
+    assert [timescale_chunks.unsorted(connection, name) for _, _, name in chunks] == [False, False, True]
+    assert rolls.close_partitions(connection, "streetlight") == 0
+    put(connection, MORNING, MORNING + 6 * HOUR, devices="21, 4000")
+    assert timescale_chunks.unsorted(connection, chunks[0][2])
+    assert rolls.close_partitions(connection, "streetlight") == 1
+    assert not timescale_chunks.unsorted(connection, chunks[0][2])
+    assert one(connection, "SELECT count(*) FROM observation_streetlight") == (20 * 39 + 3980 * 18,)
+
+
+def test_a_chunk_goes_when_nobody_keeps_it_and_its_rollups_stay(connection: Connection) -> None:
+    put(connection, MORNING, MORNING + DAY + 2 * HOUR)
+    rolls = roller()
+    rolls.roll_up(connection, LIGHT)
+    rolls.close_partitions(connection, "streetlight")
+    retention.put(connection, retention.Span("streetlight", "", DAY, None))
+    gone = retention.apply(connection, LIGHT, ms(MORNING + DAY + 12 * HOUR), rolls.pause)
+    assert len(gone) == 2
+    assert one(connection, "SELECT min(observed_at) FROM observation_streetlight") == (MORNING + 12 * HOUR,)
+    assert one(connection, "SELECT count(*) FROM rollup_hour_streetlight") == (500,)
+    mark(connection, MORNING + 3 * HOUR, [7])  # late for what is gone: its rollups stay what they were
+    rolls.roll_up(connection, LIGHT)
+    assert one(connection, "SELECT count(*) FROM rollup_hour_streetlight") == (500,)
+
+
+def test_a_municipality_may_keep_less(connection: Connection) -> None:
+    put(connection, MORNING, MORNING + DAY + 2 * HOUR)
+    rolls = roller()
+    rolls.roll_up(connection, LIGHT)
+    rolls.close_partitions(connection, "streetlight")
+    retention.put(connection, retention.Span("streetlight", "41280", 12 * HOUR, DAY))
+    retention.apply(connection, LIGHT, ms(MORNING + 2 * DAY), rolls.pause)
+    first = (
+        "SELECT min(observed_at) FROM observation_streetlight JOIN device USING (device_id) WHERE municipality = '%s'"
+    )
+    assert one(connection, first % "41280") == (MORNING + DAY,)
+    assert one(connection, first % "41480") == (MORNING,)
+    rollups = (
+        "SELECT municipality, count(*) FROM rollup_hour_streetlight JOIN device USING (device_id) GROUP BY 1 ORDER BY 1"
+    )
+    assert connection.execute(rollups.encode()).fetchall() == [("41280", 10), ("41480", 250)]
+    towns = "SELECT municipality, count(*) FROM rollup_municipality_hour_streetlight GROUP BY 1 ORDER BY 1"
+    assert connection.execute(towns.encode()).fetchall() == [("41280", 1), ("41480", 25)]
+
+
+def test_settled_rollups_are_compressed_and_can_still_be_corrected(connection: Connection) -> None:
+    put(connection, MORNING, MORNING + DAY + 2 * HOUR)
+    rolls = roller()
+    rolls.roll_up(connection, LIGHT)
+    assert rolling.compress(connection, LIGHT, ms(MORNING + 30 * DAY)) == 0
+    assert rolling.compress(connection, LIGHT, ms(MORNING + 300 * DAY)) == 3
+    put(connection, MORNING + 3 * HOUR, MORNING + 4 * HOUR, devices="7, 7", voltage="320")
+    mark(connection, MORNING + 3 * HOUR, [7])
+    rolls.roll_up(connection, LIGHT)
+    assert one(connection, "SELECT voltage_max, voltage_count FROM rollup_day_streetlight WHERE device_id = 7") == (
+        327.0,
+        75,
+    )
+    assert one(connection, "SELECT count(*), sum(observations) FROM rollup_hour_streetlight") == (500, 1503)
+
+
+def test_a_property_that_a_profile_brings_later_becomes_a_column_of_the_rollups_and_they_keep_their_rows(
+    settings: Settings,
+) -> None:
+    with connect(settings, name="test") as connection:
+        put(connection, MORNING, MORNING + DAY + 2 * HOUR)
+        rolls = roller()
+        rolls.roll_up(connection, LIGHT)
+        rolls.close_partitions(connection, "streetlight")
+        timescale_chunks.drop(connection, "streetlight", partitions.listed(connection, "streetlight")[0][2])
+    kinds = with_battery()
+    assert migrate(settings, kinds) == ["kind streetlight"]
+    assert migrate(settings, kinds) == []
+    with connect(settings, name="test") as connection:
+        assert one(
+            connection, "SELECT count(*), count(battery_mean), max(voltage_mean) FROM rollup_hour_streetlight"
+        ) == (500, 0, 240.0)
+        assert one(connection, "SELECT count(*), min(voltage_count) FROM rollup_day_streetlight") == (20, 72)
+        assert one(connection, "SELECT count(*) FROM rollup_municipality_hour_streetlight") == (50,)
+        connection.execute(
+            "INSERT INTO observation_streetlight (device_id, observed_at, battery) "
+            "VALUES (7, '2026-05-29 23:59+00', 12)"
+        )
+        mark(connection, MORNING + 23 * HOUR, [7])
+        roller().roll_up(connection, kinds["streetlight"])
+        where = "WHERE device_id = 7 AND battery_count = 1"
+        assert one(connection, f"SELECT battery_mean, voltage_mean FROM rollup_hour_streetlight {where}") == (
+            12.0,
+            227.0,
+        )
+        assert one(connection, f"SELECT battery_mean, voltage_count FROM rollup_day_streetlight {where}") == (12.0, 72)
+
+
+def test_a_job_of_the_database_sorts_what_late_observations_left(connection: Connection) -> None:
+    jobs = "SELECT count(*) FROM timescaledb_information.jobs WHERE hypertable_schema = current_schema()"
+    assert one(connection, jobs) == (len(KINDS),)
+
+
+def test_names_and_columns_are_those_of_the_tables_without_timescale(settings: Settings, native_url: str) -> None:
+    native = Settings(url=native_url, schema=f"test_{secrets.token_hex(6)}", timescale="off")
+    migrate(native, KINDS)
+    text = (
+        "SELECT table_name, column_name, data_type FROM information_schema.columns "
+        "WHERE table_schema = current_schema() AND table_name ~ '^(observation|newest|rollup)_'"
+    )
+    found = []
+    for made in (settings, native):
+        with connect(made, name="test") as connection:
+            found.append(set(connection.execute(text.encode()).fetchall()))
+            connection.execute("SELECT 1")
+    with psycopg.connect(native_url, autocommit=True) as connection:
+        connection.execute(f"DROP SCHEMA {native.schema} CASCADE".encode())
+    assert found[0] == found[1]
+
+
+def test_a_schema_on_timescale_says_so(connection: Connection) -> None:
+    assert engine.stored(connection).timescale
+
+
+def ms(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
