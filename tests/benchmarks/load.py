@@ -74,6 +74,7 @@ class Load:
         self.length: Array = index["length"]  # (n,) int64
         self.body: Array = index["body"]  # (n,) int64: bytes of the body, the packet's last
         self.outbox: Array = index["outbox"]  # (n,) int32; the seq of an outbox's batches rises in the order of sending
+        self.sealed_ms: Array = index["sealed_ms"]  # (n,) int64, rising: when each is due at the load's rate
 
     @property
     def taken_at(self) -> Array:
@@ -109,25 +110,28 @@ def make(folder: Path, plan: Plan, processes: int = 2) -> Load:
         waiting = iter(firsts)
         running = [pool.submit(_encode, plan, first) for first in itertools.islice(waiting, 2 * processes)]
         while running:  # a few at a time: a load may be larger than memory
-            data, sealed_s, lengths, bodies, outboxes = running.pop(0).result()
+            data, sealed_ms, lengths, bodies, outboxes = running.pop(0).result()
             running += [pool.submit(_encode, plan, first) for first in itertools.islice(waiting, 1)]
             packets.write(data)
-            indexes.append((sealed_s, base + np.cumsum(lengths) - lengths, lengths, bodies, outboxes))
+            indexes.append((sealed_ms, base + np.cumsum(lengths) - lengths, lengths, bodies, outboxes))
             base += len(data)
     sealed, offset, length, body, outbox = (np.concatenate(parts) for parts in zip(*indexes, strict=True))
     order = np.argsort(sealed, kind="stable")
-    np.savez(folder / "index.npz", offset=offset[order], length=length[order], body=body[order], outbox=outbox[order])
+    np.savez(
+        folder / "index.npz", offset=offset[order], length=length[order], body=body[order], outbox=outbox[order],
+        sealed_ms=sealed[order],
+    )  # fmt: skip
     (folder / "load.json").write_bytes(msgspec.json.encode(plan))
     return Load(folder)
 
 
 def _encode(plan: Plan, first: int) -> tuple[bytes, Array, Array, Array, Array]:
-    """Packets of some outboxes, one after the other; of each: when it is sealed (fleet's s), lengths, outbox."""
+    """Packets of some outboxes, one after the other; of each: when it is sealed (ms), lengths, outbox."""
     fleet, profiles = plan.fleet, kinds.load(environ={})
     data, sealed, lengths, bodies, outboxes = bytearray(), [], [], [], []
     for outbox in range(first, min(plan.outboxes, first + CHUNK_OUTBOXES)):
         topic = fleet.topic(outbox, Channel.BATCH).encode()
-        for seq, (groups, clock_ms, end_s) in enumerate(_batches(plan, fleet, profiles, outbox), start=1):
+        for seq, (groups, clock_ms) in enumerate(_batches(plan, fleet, profiles, outbox), start=1):
             body = wire.encode_body(groups)
             header = wire.Header(
                 epoch=fleet.epochs[outbox], seq=seq, floor=1, nonce=fleet.nonces[outbox],
@@ -136,20 +140,20 @@ def _encode(plan: Plan, first: int) -> tuple[bytes, Array, Array, Array, Array]:
             )  # fmt: skip
             packet = publication(topic, wire.pack(header, body), plan.qos)
             data += packet
-            sealed.append(end_s)
+            sealed.append(clock_ms)
             lengths.append(len(packet))
             bodies.append(len(body))
             outboxes.append(outbox)
     return (
-        bytes(data), np.array(sealed), np.array(lengths, np.int64), np.array(bodies, np.int64),
+        bytes(data), np.array(sealed, np.int64), np.array(lengths, np.int64), np.array(bodies, np.int64),
         np.array(outboxes, np.int32),
     )  # fmt: skip
 
 
 def _batches(
     plan: Plan, fleet: Fleet, profiles: dict[str, kinds.Profile], outbox: int
-) -> Iterator[tuple[wire.Groups, int, float]]:
-    """An outbox's batches in order: the groups, the agent's clock (ms), and when it is sealed (fleet's s)."""
+) -> Iterator[tuple[wire.Groups, int]]:
+    """An outbox's batches in order: the groups, and the agent's clock (ms) when it seals them."""
     pace = rate(fleet, profiles)  # observations a second of the fleet's own time
     wanted = plan.batches * plan.observations
     span_s = 1.1 * wanted / pace + 120.0
@@ -182,13 +186,13 @@ def _batches(
         begin += len(found.at_s)
         upto.append(np.concatenate([[0], np.cumsum(kind_of[order] == i)])[edges].tolist())
     last = order[edges[1:] - 1]
-    for batch, (clock_ms, end_s) in enumerate(zip(at_ms[last].tolist(), (at_s[last] - early_s).tolist(), strict=True)):
+    for batch, clock_ms in enumerate(at_ms[last].tolist()):
         groups: wire.Groups = {}
         for i, kind in enumerate(names):
             low, high = upto[i][batch], upto[i][batch + 1]
             if high > low:
                 groups[kind] = {name: values[low:high] for name, values in columns[i]}
-        yield groups, clock_ms, end_s
+        yield groups, clock_ms
 
 
 def publication(topic: bytes, payload: bytes, qos: int) -> bytes:

@@ -179,23 +179,22 @@ class Outboxes:
 
 
 class Pace:
-    """How many batches may have been sealed by now, and when each was due.
+    """Which batches may have been sealed by now, and when each was.
 
-    As fast as it goes means: as many under way as the store commits in AHEAD_S, so that what waits stays below the
-    silence after which an outbox sends again.
+    By the load's own clock, or as fast as it goes: as many under way as the store commits in AHEAD_S, so that what
+    waits stays below the silence after which an outbox sends again.
     """
 
-    def __init__(self, boxes: Outboxes, *, rate: float, in_flight: int, observations: int) -> None:
+    def __init__(self, boxes: Outboxes, load: Load, in_flight: int) -> None:
         self._boxes, self._in_flight = boxes, in_flight
-        self._batches_a_s = rate / observations
-        self._began_ms = time.time() * 1000
+        self._sealed_ms = load.sealed_ms
         self._window = min(in_flight, FIRST_IN_FLIGHT)
         self._noted: deque[tuple[float, int]] = deque([(0.0, 0)])
         self.total = len(boxes.outbox)
 
     def allowed(self, passed_s: float) -> int:
         if not self._in_flight:
-            return min(self.total, int(passed_s * self._batches_a_s))
+            return int(np.searchsorted(self._sealed_ms, time.time_ns() // 1_000_000, side="right"))
         then, acked = self._noted[0]
         if passed_s - self._noted[-1][0] >= 0.1:
             self._noted.append((passed_s, self._boxes.acked))
@@ -206,10 +205,8 @@ class Pace:
         return min(self.total, self._boxes.acked + self._window)
 
     def taken_ms(self, place: int) -> int:
-        """When the batch's oldest observation was handed over: at a fixed rate when it was due, else now."""
-        if self._in_flight:
-            return time.time_ns() // 1_000_000
-        return int(self._began_ms + 1000 * place / self._batches_a_s)
+        """When an outbox had the batch."""
+        return time.time_ns() // 1_000_000 if self._in_flight else int(self._sealed_ms[place])
 
 
 def deliver(load: Load, account: Credentials, options: argparse.Namespace) -> None:
@@ -221,7 +218,9 @@ def deliver(load: Load, account: Credentials, options: argparse.Namespace) -> No
     selector.register(heard.socket, selectors.EVENT_READ, None)
     for connection in boxes.connections:
         selector.register(connection.socket, selectors.EVENT_READ, connection)
-    pace = Pace(boxes, rate=options.rate, in_flight=options.in_flight, observations=load.plan.observations)
+    pace = Pace(boxes, load, options.in_flight)
+    if not options.in_flight:
+        time.sleep(max(0.0, load.plan.start_ms / 1000 - time.time()))
     began = last_ack = time.monotonic()
     next_look, next_word, sealing, rest = began, began + 1.0, True, b""
     while boxes.acked < boxes.sealed or sealing:
@@ -307,13 +306,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.outboxes", description=__doc__)
     parser.add_argument("load", type=Path, help="folder of the load")
     parser.add_argument("account", type=Path, help="JSON file with the broker's credentials")
-    parser.add_argument("--rate", type=float, default=0.0, help="observations a second")
+    parser.add_argument("--on-time", action="store_true", help="each batch when the load's own clock says")
     parser.add_argument("--in-flight", type=int, default=0, help="as fast as the cursors allow: most batches under way")
     parser.add_argument("--seconds", type=float, default=0.0, help="stop sealing after this; 0: the whole load")
     parser.add_argument("--patience", type=float, default=60.0, help="give up after so long without a cursor")
     options = parser.parse_args()
     account = msgspec.json.decode(options.account.read_bytes(), type=Credentials)
-    if options.rate or options.in_flight:
+    if options.on_time or options.in_flight:
         deliver(Load(options.load), account, options)
     else:
         pour(Load(options.load), account)

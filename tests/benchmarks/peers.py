@@ -84,7 +84,7 @@ def restate(load: Load, folder: Path, a_message: int, most: int) -> Load:
     length = np.array(lengths, np.int64)
     np.savez(
         folder / "index.npz", offset=np.cumsum(length) - length, length=length, body=np.array(bodies, np.int64),
-        outbox=np.array(outboxes, np.int32),
+        outbox=np.array(outboxes, np.int32), sealed_ms=np.zeros(len(outboxes), np.int64),
     )  # fmt: skip
     plan = msgspec.structs.replace(load.plan, observations=a_message, stamped=False)
     (folder / "load.json").write_bytes(msgspec.json.encode(plan))

@@ -22,3 +22,12 @@ def test_ingest_is_measured_and_its_check_notices_every_seeded_break():
     assert cases["breaks noticed"].value == 6
     assert cases["dure, batches of 100"].value > 1000
     assert cases["dure, batches of 100: ingest"].unit == "CPU us/observation"
+
+
+@pytest.mark.slow
+def test_latency_is_measured_with_a_load_and_a_real_agent():
+    few = ("--rate", "1000", "--outboxes", "10", "--devices", "200", "--agents", "1", "--agent-devices", "300")
+    cases = run("latency", *few, "--seconds", "3")
+    assert 0 < cases["sealed to committed, p50"].value < 60_000
+    assert 0 < cases["sensor to live stream, dure edge, p50"].value < 60_000
+    assert cases["bare commit, p50"].value > 0
