@@ -46,15 +46,19 @@ class Roller:
         self._stop_by: float | None = None
         self._quiet: dict[str, tuple[tuple[int, int], float]] = {}  # kind -> what its newest hour was, since when
         self._pages: dict[str, int] = {}  # of grown partitions
-        self._next_close = self._next_retention = 0.0
+        self._next_late = self._next_close = self._next_retention = 0.0
         self._last_pause = 0.0
 
     def turn(self, connection: Connection) -> None:
         """Everything that is due now, ordinary work first."""
         self._last_pause = time.monotonic()
-        for profile in self.profiles.values():
-            self.roll_up(connection, profile)
         now = time.monotonic()
+        late = now >= self._next_late
+        for profile in self.profiles.values():
+            self.roll_up(connection, profile, late=late)
+        now = time.monotonic()
+        if late:  # not at every turn: at a nation's size some box is always late
+            self._next_late = now + 2 * self._settle_s
         if now >= self._next_close:
             self._next_close = now + CLOSE_PERIOD_S
             for kind in self.profiles:
@@ -65,7 +69,7 @@ class Roller:
                 retention.apply(connection, profile, time.time_ns() // 1_000_000, self.pause)
                 rolling.compress(connection, profile, time.time_ns() // 1_000_000)
 
-    def roll_up(self, connection: Connection, profile: Profile) -> int:
+    def roll_up(self, connection: Connection, profile: Profile, *, late: bool = True) -> int:
         """Roll up what is closed, and what late observations changed; how many hours, and late (device, hour)."""
         _, known, _ = rolling.watermarks(connection, profile.kind)
         until = self._closable(connection, profile.kind, known)
@@ -73,7 +77,9 @@ class Roller:
             rolling.begin_closing(connection, profile.kind, until)
         done = rolling.roll_closed(connection, profile, self.pause)
         done += rolling.roll_days(connection, profile, self.pause)
-        return done + rolling.roll_late(connection, profile, self.pause, settle_s=self._settle_s)
+        if late:
+            done += rolling.roll_late(connection, profile, self.pause, settle_s=self._settle_s)
+        return done
 
     def close_partitions(self, connection: Connection, kind: str) -> int:
         """Rewrite partitions whose hours are all rolled up; how many."""

@@ -27,6 +27,10 @@ GROWN, GROWN_MUCH = 1.1, 1.5  # a closed partition that grew so much is rewritte
 Wait = Callable[[float], object]
 
 
+class Overtaken(Exception):
+    """A migration has changed the table since it was copied."""
+
+
 def due(connection: Connection, kind: str, before_ms: int, seen: dict[str, int]) -> list[Range]:
     """Partitions to rewrite: ended before `before_ms` and never rewritten, or grown since.
 
@@ -62,18 +66,32 @@ def close(connection: Connection, kind: str, partition: Range, wait: Wait = time
         if sorted_:
             log("chunk.closed", chunk=name, seconds=round(time.monotonic() - began, 1))
         return sorted_
-    if not _again(connection, wait, lambda: _prepare(connection, kind, partition)):
-        return False
-    rows = _copy(connection, name)
-    connection.execute(f"CREATE INDEX {name}_next_device ON {name}_next (device_id) WITH (fillfactor = 100)".encode())
-    connection.execute(
-        f"CREATE INDEX {name}_next_time ON {name}_next USING brin (observed_at) WITH (pages_per_range = 32)".encode()
-    )
-    connection.execute(f"VACUUM (FREEZE, ANALYZE) {name}_next".encode())
+    if not _is_copied(connection, kind, name):
+        if not _again(connection, wait, lambda: _prepare(connection, kind, partition)):
+            return False
+        _copy(connection, name)
+        brin = "USING brin (observed_at) WITH (pages_per_range = 32)"
+        connection.execute(f"CREATE INDEX {name}_next_time ON {name}_next {brin}".encode())
+        connection.execute(f"VACUUM (FREEZE, ANALYZE) {name}_next".encode())
+        connection.execute(
+            f"CREATE INDEX {name}_next_device ON {name}_next (device_id) WITH (fillfactor = 100)".encode()
+        )
+    _follow(connection, name)
     swapped = _again(connection, wait, lambda: _swap(connection, kind, partition))
     if swapped:
-        log("partition.closed", partition=name, rows=rows, seconds=round(time.monotonic() - began, 1))
+        log("partition.closed", partition=name, seconds=round(time.monotonic() - began, 1))
     return swapped
+
+
+def _is_copied(connection: Connection, kind: str, name: str) -> bool:
+    """Whether an earlier attempt got as far as the lock: its last index is there. Not of one that was closed before, of
+    which retention may have deleted since, nor where a migration has added a column.
+    """
+    row = connection.execute(
+        "SELECT to_regclass(%s) IS NOT NULL AND NOT EXISTS (SELECT FROM closed_partition WHERE name = %s)",
+        (f"{name}_next_device", name),
+    ).fetchone()
+    return row is not None and bool(row[0]) and _same_columns(connection, kind, name)
 
 
 def _sort(connection: Connection, kind: str, name: str) -> None:
@@ -110,33 +128,32 @@ def _prepare(connection: Connection, kind: str, partition: Range) -> None:
         bounds = f"observed_at >= to_timestamp({low / 1000}) AND observed_at < to_timestamp({high / 1000})"
         connection.execute(f"ALTER TABLE {name}_next ADD CONSTRAINT bounds CHECK ({bounds})".encode())
         connection.execute(
-            f"CREATE TRIGGER keep_late AFTER INSERT ON {name} FOR EACH ROW EXECUTE FUNCTION keep_late()".encode()
+            f"CREATE TRIGGER keep_late AFTER INSERT ON {name} FOR EACH ROW "
+            f"EXECUTE FUNCTION keep_late('{_columns(connection, f'{name}_next')}')".encode()
         )
 
 
-def _copy(connection: Connection, name: str) -> int:
-    """Copy the table as one snapshot sees it, and forget those late rows that the snapshot sees; rows copied."""
-    columns = ", ".join(
-        str(row[0])
-        for row in connection.execute(
-            "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped "
-            "ORDER BY attnum",
-            (f"{name}_next",),
-        )
-    )
+def _copy(connection: Connection, name: str) -> None:
+    """Copy the table as one snapshot sees it, and forget those late rows that the snapshot sees."""
+    columns = _columns(connection, f"{name}_next")
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         connection.execute(f"DELETE FROM {name}_late".encode())
-        copied = connection.execute(
+        connection.execute(
             f"INSERT INTO {name}_next ({columns}) SELECT {columns} FROM {name} ORDER BY device_id, observed_at".encode()
-        ).rowcount
-    while True:  # late rows of the meantime, but for the last few
+        )
+
+
+def _follow(connection: Connection, name: str) -> None:
+    """Bring the late rows of the meantime over, but for the last few."""
+    columns = _columns(connection, f"{name}_next")
+    while True:
         with connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             row = connection.execute(f"SELECT count(*) FROM {name}_late".encode()).fetchone()
             if row is None or row[0] <= LATE_MOST:
-                return copied
-            copied += connection.execute(_move(name, columns)).rowcount
+                return
+            connection.execute(_move(name, columns))
 
 
 def _swap(connection: Connection, kind: str, partition: Range) -> None:
@@ -145,14 +162,9 @@ def _swap(connection: Connection, kind: str, partition: Range) -> None:
         _hurry(connection)
         connection.execute(f"LOCK TABLE ONLY observation_{kind} IN ACCESS EXCLUSIVE MODE".encode())
         connection.execute(f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE".encode())
-        columns = ", ".join(
-            str(row[0])
-            for row in connection.execute(
-                "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
-                (f"{name}_late",),
-            )
-        )
-        connection.execute(_move(name, columns))
+        if not _same_columns(connection, kind, name):
+            raise Overtaken
+        connection.execute(_move(name, _columns(connection, f"{name}_next")))
         connection.execute(f"ALTER TABLE observation_{kind} DETACH PARTITION {name}".encode())
         connection.execute(f"DROP TABLE {name}, {name}_late".encode())
         connection.execute(f"ALTER TABLE {name}_next RENAME TO {name}".encode())
@@ -164,6 +176,19 @@ def _swap(connection: Connection, kind: str, partition: Range) -> None:
         )
         connection.execute(f"ALTER TABLE {name} DROP CONSTRAINT bounds".encode())
         _note(connection, kind, name)
+
+
+def _columns(connection: Connection, name: str) -> str:
+    rows = connection.execute(
+        "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
+        (name,),
+    )
+    return ", ".join(str(row[0]) for row in rows)
+
+
+def _same_columns(connection: Connection, kind: str, name: str) -> bool:
+    mine, whole = (_columns(connection, table).split(", ") for table in (f"{name}_next", f"observation_{kind}"))
+    return set(mine) == set(whole)
 
 
 def _move(name: str, columns: str) -> bytes:
@@ -181,6 +206,8 @@ def _again(connection: Connection, wait: Wait, step: Callable[[], None]) -> bool
             return True
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             wait(ATTEMPT_EVERY_S)
+        except Overtaken:
+            return False
     return False
 
 

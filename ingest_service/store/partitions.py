@@ -120,7 +120,9 @@ def drop(connection: Connection, kind: str, name: str) -> None:
             timescale_chunks.drop(connection, kind, name)
         else:
             connection.execute(f"LOCK TABLE ONLY observation_{kind} IN ACCESS EXCLUSIVE MODE".encode())
+            connection.execute("SET LOCAL client_min_messages TO warning")
             connection.execute(f"DROP TABLE {name}".encode())
+            connection.execute(f"DROP TABLE IF EXISTS {name}_next, {name}_late".encode())  # of a closing under way
         connection.execute("DELETE FROM closed_partition WHERE name = %s", (name,))
 
 

@@ -146,7 +146,7 @@ def roll_late(connection: Connection, profile: Profile, pause: Pause, *, settle_
     """Recompute what late observations touched and nothing was said of for `settle_s`; how many (device, hour)."""
     kind = profile.kind
     closed, _, days = watermarks(connection, kind)
-    if closed is None:
+    if closed is None or not _any_marks(connection, kind, closed):
         return 0
     _drop(connection, "late_marks", "late_due")
     connection.execute(
@@ -178,6 +178,12 @@ def roll_late(connection: Connection, profile: Profile, pause: Pause, *, settle_
     connection.execute("DELETE FROM rollup_due WHERE mark IN (SELECT mark FROM late_marks)")
     _drop(connection, "late_marks", "late_due")
     return done
+
+
+def _any_marks(connection: Connection, kind: str, closed: int) -> bool:
+    text = "SELECT EXISTS (SELECT FROM rollup_due WHERE kind = %s AND hour < %s)"
+    row = connection.execute(text, (kind, at(closed))).fetchone()
+    return row is not None and bool(row[0])
 
 
 def compress(connection: Connection, profile: Profile, now_ms: int) -> int:

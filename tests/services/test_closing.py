@@ -167,8 +167,28 @@ def test_a_long_reader_delays_the_closing_and_not_the_writers(database, monkeypa
             thread.join()
         assert closer == [False]
         assert max(took) < 1.0
+        copied = database.rows(f"SELECT '{NAME}_next'::regclass::oid")
         assert closing.close(connection, "streetlight", partition(connection))
+        assert database.rows(f"SELECT '{NAME}'::regclass::oid") == copied  # it went on where it had come to
     assert_whole(city)
+
+
+def test_a_column_that_a_migration_adds_meanwhile_keeps_its_values(database, monkeypatch):
+    monkeypatch.setattr(closing, "ATTEMPTS", 1)
+    city = City(database)
+    with city.connect() as connection, city.connect() as reader:
+        city.store(connection, rows_of(city, 100))
+        with reader.transaction():
+            reader.execute(b"SELECT count(*) FROM observation_streetlight")
+            assert not closing.close(connection, "streetlight", partition(connection), lambda _: None)
+        connection.execute("ALTER TABLE observation_streetlight ADD COLUMN tilt float4")
+        connection.execute(
+            "INSERT INTO observation_streetlight (device_id, observed_at, tilt) VALUES (1, to_timestamp(%s), 7)",
+            (MIDNIGHT // 1000,),
+        )
+        assert closing.close(connection, "streetlight", partition(connection))
+    assert database.rows("SELECT count(*), sum(tilt) FROM observation_streetlight") == [(101, 7.0)]
+    assert database.rows(LEFT_OVER) == []
 
 
 @pytest.mark.parametrize("hours", [6, 24])

@@ -27,10 +27,12 @@ CREATE TABLE closed_partition (
     pages       bigint NOT NULL
 );
 
--- While a partition is rewritten, rows that it still gets are kept in <name>_late as well.
+-- While a partition is rewritten, rows that it still gets are kept in <name>_late as well. Argument: the columns, so that it does
+-- not fail when a migration adds one meanwhile (then the rewrite begins anew).
 CREATE FUNCTION keep_late() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    EXECUTE format('INSERT INTO %I.%I SELECT ($1).*', TG_TABLE_SCHEMA, TG_TABLE_NAME || '_late') USING NEW;
+    EXECUTE format('INSERT INTO %I.%I (%s) SELECT %s FROM (SELECT ($1).*) AS late',
+                   TG_TABLE_SCHEMA, TG_TABLE_NAME || '_late', TG_ARGV[0], TG_ARGV[0]) USING NEW;
     RETURN NULL;
 END $$;
 
