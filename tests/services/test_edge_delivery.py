@@ -219,6 +219,7 @@ def test_outbox_that_breaks_while_in_use_is_set_aside_and_the_agent_goes_on(nats
         assert source.asked_after[-1] >= 150_000, "where the source resumes is known"
 
 
+@pytest.mark.alone
 def test_stays_small_and_idle_at_the_pace_of_a_street(nats_broker, tmp_path):
     """50 devices that speak every 10 s: 5 observations a second, in lines of one."""
     with street(tmp_path, nats_broker, 100_000, pace=5.0) as (source, receiver, edge):

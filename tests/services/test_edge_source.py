@@ -92,6 +92,7 @@ def test_nonsense_on_the_socket_is_asked_again(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_takes_in_twenty_thousand_observations_a_second(nats_broker, tmp_path):
     """From the socket to the disk and through the broker, in lines of 500; what limits is one core."""
     total = 200_000

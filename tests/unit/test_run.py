@@ -99,6 +99,7 @@ def test_a_failing_step_shows_its_last_lines_and_what_to_do(checkout):
     assert ".dure/setup.log" in done.stderr
 
 
+@pytest.mark.alone
 def test_nothing_is_set_up_twice_and_the_hand_over_is_quick(checkout):
     set_up(checkout)
     begun = time.monotonic()
@@ -133,12 +134,14 @@ def test_suites_become_folders_and_the_rest_goes_to_pytest(checkout):
     set_up(checkout)
     for suite in ("unit", "services", "benchmarks"):
         (checkout / "tests" / suite).mkdir(parents=True)
-    assert run(checkout, "test", "unit", "-k", "topics").stdout == "python -m pytest tests/unit -k topics\n"
+    side_by_side = "-n 3 --dist loadgroup --no-loadscope-reorder"
+    said = run(checkout, "test", "unit", "-k", "topics").stdout
+    assert said == f"python -m pytest tests/unit {side_by_side} -k topics\n"
     assert "python -m pytest tests/unit/test_run.py\n" in run(checkout, "test", "tests/unit/test_run.py").stdout
     for tool in ("ruff", "mypy", "lint-imports"):
         program(checkout, f".venv/bin/{tool}", "exit 0")
     everything = run(checkout, "test")
-    assert "python -m pytest tests/unit tests/services\n" in everything.stdout
+    assert f"python -m pytest tests/unit tests/services {side_by_side}\n" in everything.stdout
     assert everything.returncode == 0
 
 
@@ -158,7 +161,7 @@ def test_a_failing_check_fails_the_whole_and_does_not_stop_the_rest(checkout):
     done = run(checkout, "test", "lint", "unit")
     assert done.returncode == 1
     assert "wrong type" in done.stdout
-    assert "python -m pytest tests/unit\n" in done.stdout
+    assert "python -m pytest tests/unit -n 3 " in done.stdout
 
 
 def test_ci_requires_a_browser(checkout):

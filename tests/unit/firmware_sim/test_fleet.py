@@ -126,6 +126,7 @@ def test_no_two_devices_stand_in_one_place():
     assert max(places.values()) == 1
 
 
+@pytest.mark.alone
 def test_a_hundred_thousand_devices_are_laid_out_within_25_seconds():
     begun_s = time.monotonic()
     made = fleet.make(100_000, 100, 1)
