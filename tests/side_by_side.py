@@ -9,6 +9,7 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,7 +57,16 @@ class SideBySide:
 
 
 def arrange(items: list[pytest.Item]) -> None:
-    """Give each test its group, and put the longest first."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group_of(item.nodeid)))
+    """The longest first."""
     items.sort(key=lambda item: place_of(item.nodeid))
+
+
+def scheduler(config: pytest.Config, log: Any) -> Any:
+    """xdist's own that keeps scopes together, for our groups."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    return Groups(config, log)

@@ -134,7 +134,7 @@ def test_suites_become_folders_and_the_rest_goes_to_pytest(checkout):
     set_up(checkout)
     for suite in ("unit", "services", "benchmarks"):
         (checkout / "tests" / suite).mkdir(parents=True)
-    side_by_side = "-n 3 --dist loadgroup --no-loadscope-reorder"
+    side_by_side = "-n 3 --no-loadscope-reorder"
     said = run(checkout, "test", "unit", "-k", "topics").stdout
     assert said == f"python -m pytest tests/unit {side_by_side} -k topics\n"
     assert "python -m pytest tests/unit/test_run.py\n" in run(checkout, "test", "tests/unit/test_run.py").stdout
