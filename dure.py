@@ -40,6 +40,10 @@ COMMANDS = {
     "sim": Command("firmware_sim.cli", "devices that do not exist, and recordings played again"),
     "export": Command("ingest_service.lifecycle.export_cli", "write observations of any span to a CSV or Parquet file"),
     "import": Command("ingest_service.lifecycle.import_cli", "take such a file in, exactly once"),
+    "backup": Command("ingest_service.lifecycle.backup_cli", "save a whole deployment to one file, while it goes on"),
+    "restore": Command(
+        "ingest_service.lifecycle.restore_cli", "put a backup into an empty database; agents send what came after"
+    ),
     "screenshots": Command("platform_api.screenshots_cli", "take the pictures of the dashboard in docs/images"),
     "reference": Command("deploy.reference_cli", "write the generated pages of docs/reference"),
 }
@@ -76,7 +80,9 @@ SECTIONS = {
     "server": ("database", "migrate", "register", "broker", "ingest", "api"),
     "pole": ("edge",),
     "street": ("sim",),
-    "upkeep": ("check", "account", "retention", "export", "import", "screenshots", "reference"),
+    "upkeep": (
+        "check", "account", "backup", "restore", "retention", "export", "import", "screenshots", "reference",
+    ),  # fmt: skip
 }
 
 

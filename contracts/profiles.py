@@ -129,16 +129,17 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return [item for item in self.properties.values() if item.numeric]
 
 
+def folders(environ: Mapping[str, str] = os.environ) -> list[Path]:
+    """Where profiles are: the shipped directory, and those in DURE_PROFILES."""
+    return [SHIPPED, *(Path(item) for item in environ.get("DURE_PROFILES", "").split(os.pathsep) if item)]
+
+
 def load(*directories: Path, environ: Mapping[str, str] = os.environ) -> dict[str, Profile]:
     """Profiles by kind, of the shipped directory and those in DURE_PROFILES unless directories are given; raises
     ProfileError.
     """
-    chosen = list(directories) or [
-        SHIPPED,
-        *(Path(item) for item in environ.get("DURE_PROFILES", "").split(os.pathsep) if item),
-    ]
     profiles: dict[str, Profile] = {}
-    for directory in chosen:
+    for directory in directories or folders(environ):
         if not directory.is_dir():
             raise ProfileError(f"{directory}: no such folder of profiles")
         for file in sorted(directory.glob("*.toml")):

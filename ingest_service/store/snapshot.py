@@ -21,6 +21,7 @@ ROWS_AT_ONCE = 65_536
 HEADER_BYTES = 19  # of a binary COPY: signature, flags, length of the extension
 TRAILER = b"\xff\xff"
 LAYOUT_LOCK = 0x4455524C  # held shared while a snapshot is read; whoever rewrites or drops partitions tries it first
+PATIENCE_S = 3600  # a partition that is being rewritten is waited for
 
 Bound = datetime | None
 Window = tuple[Bound, Bound]  # from, to (not included); None: no bound
@@ -105,7 +106,10 @@ class Snapshot:
 @contextmanager
 def opened(database: Database, tables: Sequence[str] | None, *, name: str) -> Iterator[Snapshot]:
     """A snapshot of these tables (None: all of the schema); raises psycopg.Error."""
-    with connect(database, name=name) as holder, connect(database, name=name) as reader:
+    with (
+        connect(database, name=name, lock_wait_s=PATIENCE_S) as holder,
+        connect(database, name=name, lock_wait_s=PATIENCE_S) as reader,
+    ):
         holder.execute("SELECT pg_advisory_lock_shared(%s, hashtext(current_schema()))", (LAYOUT_LOCK,))
         with holder.transaction():
             holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
