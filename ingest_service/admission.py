@@ -238,7 +238,8 @@ class Admission:
         clock_ms = max(EARLIEST_MS, min(window.latest_ms, header.clock_ms)) if header.clock_ms else 0
         if header.seq == 0:
             # With a backlog the newest observations are still to come: by this clock all their devices would be silent.
-            if header.backlog == 0:
+            # So they are when the agent counts further than we: the database was restored, and will be sent them again.
+            if header.backlog == 0 and header.first <= tally.after.next:
                 _tell_clock(flush, tally, agent, clock_ms)
             return
         tally.received += header.count

@@ -16,7 +16,7 @@ from contracts.profiles import Profile
 from contracts.readiness import Part
 from ingest_service.health import Health
 from ingest_service.settings import Database
-from ingest_service.store import closing, retention, rolling
+from ingest_service.store import closing, retention, rolling, snapshot
 from ingest_service.store.connection import Connection, DatabaseError, connect, reason_of
 from ingest_service.store.partitions import HOUR_MS
 
@@ -62,12 +62,16 @@ class Roller:
         if now >= self._next_close:
             self._next_close = now + CLOSE_PERIOD_S
             for kind in self.profiles:
-                self.close_partitions(connection, kind)
+                with snapshot.rewriting(connection) as may:
+                    if may:
+                        self.close_partitions(connection, kind)
         if now >= self._next_retention:
             self._next_retention = now + RETENTION_PERIOD_S
             for profile in self.profiles.values():
-                retention.apply(connection, profile, time.time_ns() // 1_000_000, self.pause)
-                rolling.compress(connection, profile, time.time_ns() // 1_000_000)
+                with snapshot.rewriting(connection) as may:
+                    if may:
+                        retention.apply(connection, profile, time.time_ns() // 1_000_000, self.pause)
+                        rolling.compress(connection, profile, time.time_ns() // 1_000_000)
 
     def roll_up(self, connection: Connection, profile: Profile, *, late: bool = True) -> int:
         """Roll up what is closed, and what late observations changed; how many hours, and late (device, hour)."""

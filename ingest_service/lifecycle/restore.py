@@ -12,7 +12,7 @@ from contracts.profiles import Profile
 from ingest_service.lifecycle.archive import BadArchive, Manifest, Piece, Reader
 from ingest_service.lifecycle.progress import Progress
 from ingest_service.settings import Database
-from ingest_service.store import migrate, whole_schema
+from ingest_service.store import engine, migrate, whole_schema
 from ingest_service.store.whole_schema import RestoreRefused
 
 
@@ -23,6 +23,7 @@ def restore(
     progress: Progress,
     *,
     replace: bool,
+    convert: bool,
     now: datetime,
 ) -> list[str]:
     """Put a backup into the database; what there is to know, a line each. Raises RestoreRefused, BadArchive,
@@ -36,7 +37,7 @@ def restore(
     for piece in manifest.pieces:
         pieces.setdefault(piece.table, []).append(piece)
     with whole_schema.restoring(database, replace=replace) as restoring:
-        restoring.make(described.versions, described.tables)
+        restoring.make(described, kinds, anew=convert or described.engine != engine.POSTGRESQL)
         for name in restoring.order(tables):
             for piece in pieces.get(name, []):
                 span = (piece.begin, piece.end) if piece.begin and piece.end else None

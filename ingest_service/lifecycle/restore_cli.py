@@ -40,6 +40,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("file", type=Path, help="what `dure backup` wrote")
     parser.add_argument("--replace", action="store_true", help="move what is in the schema aside")
     parser.add_argument(
+        "--convert", action="store_true", help="make the tables as this server would: PostgreSQL's to TimescaleDB"
+    )
+    parser.add_argument(
         "--files", type=Path, metavar="DIR", help="also unpack profiles and the broker's files into DIR"
     )
     parser.add_argument("--quiet", action="store_true", help="say nothing on stderr unless something is wrong")
@@ -55,7 +58,9 @@ def main(argv: list[str]) -> int:
         database = config.load(Database, name="database", file=given.config, environ=os.environ)
         reader = archive.Reader(given.file)
         progress = Progress("restored", quiet=given.quiet)
-        notes = restore(database, kinds, reader, progress, replace=given.replace, now=datetime.now(UTC))
+        notes = restore(
+            database, kinds, reader, progress, replace=given.replace, convert=given.convert, now=datetime.now(UTC)
+        )
         progress.end()
         unpacked = backup.unpack(reader, given.files) if given.files else []
     except (config.ConfigError, profiles.ProfileError, RestoreRefused, SchemaError, archive.BadArchive) as error:

@@ -122,6 +122,18 @@ def opened(database: Database, tables: Sequence[str] | None, *, name: str) -> It
             yield Snapshot(reader, sql.Literal(str(row[0])))
 
 
+@contextmanager
+def rewriting(connection: Connection) -> Iterator[bool]:
+    """Whether partitions may be rewritten or dropped now: not while a snapshot is read, which would hold them up."""
+    lock = (LAYOUT_LOCK,)
+    row = connection.execute("SELECT pg_try_advisory_lock(%s, hashtext(current_schema()))", lock).fetchone()
+    if not row or not row[0]:
+        yield False
+        return
+    yield True
+    connection.execute("SELECT pg_advisory_unlock(%s, hashtext(current_schema()))", lock)
+
+
 def listed(connection: Connection) -> list[str]:
     """Tables of the schema, partitions apart."""
     rows = connection.execute(

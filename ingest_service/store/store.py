@@ -98,6 +98,7 @@ class Store:
         self._connection: Connection | None = None
         self._reading: Connection | None = None
         self._change = 0
+        self._restorations: str | None = None  # that the schema has been through, as memory knows it
 
     @property
     def connection(self) -> Connection:
@@ -149,10 +150,18 @@ class Store:
                 self.partitions.load(connection)
             except EngineError as error:
                 raise SchemaMissing(f"schema {self.database.schema!r}: {error}") from error
+            self._check_restorations(connection)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _check_restorations(self, connection: Connection) -> None:
+        """Raise CursorMoved, once, when the schema was restored from a backup since memory was read."""
+        row = connection.execute("SELECT string_agg(restoration_id::text, ' ' ORDER BY 1) FROM restoration").fetchone()
+        before, self._restorations = self._restorations, str(row[0]) if row else ""
+        if before is not None and before != self._restorations:
+            raise CursorMoved("the database was restored from a backup")
 
     def _check_profiles(self, connection: Connection) -> None:
         """Raise SchemaMissing when the tables were not made from these profiles: codes of enums would mean other words.

@@ -11,15 +11,18 @@ from datetime import UTC, datetime
 import msgspec
 from psycopg import sql
 
+from contracts.profiles import Profile
 from contracts.topics import SHARDS
 from ingest_service.settings import Database
-from ingest_service.store import migrate, snapshot, statements
+from ingest_service.store import engine, migrate, snapshot, statements
 from ingest_service.store.connection import Connection, connect
 from ingest_service.store.partitions import HOUR_MS, Partitions
 from ingest_service.store.snapshot import Snapshot, Window
 from ingest_service.store.store import LOCK
+from ingest_service.store.timescale_rollups import stored_in
 
-LEFT_OUT = ("schema_version", "session", "closed_partition")  # people sign in again; partitions are made anew
+# People sign in again; partitions are made anew; the engine is the one that the tables are made for.
+LEFT_OUT = ("schema_version", "session", "closed_partition", "schema_engine")
 OBSERVATIONS = "observation_"
 
 
@@ -39,6 +42,7 @@ class Described(msgspec.Struct):
     """A schema without its rows."""
 
     versions: list[int]
+    engine: str
     server: str
     tables: list[Table]
     sequences: dict[str, int]
@@ -56,10 +60,18 @@ def describe(found: Snapshot) -> Described:
     )
     return Described(
         [int(row[0]) for row in found.rows(sql.SQL("SELECT version FROM schema_version ORDER BY version"))],
+        _engine(found),
         str(found.rows(sql.SQL("SELECT current_setting('server_version')"))[0][0]),
         list(tables.values()),
         {str(name): int(value) for name, value in sequences if value is not None},
     )
+
+
+def _engine(found: Snapshot) -> str:
+    """postgresql or timescale; schemas of before there was a choice are PostgreSQL's."""
+    if found.rows(sql.SQL("SELECT to_regclass('schema_engine')")) == [(None,)]:
+        return engine.POSTGRESQL
+    return str(found.rows(sql.SQL("SELECT engine FROM schema_engine"))[0][0])
 
 
 def windows(found: Snapshot, table: Table) -> list[Window]:
@@ -90,21 +102,36 @@ class Restoration:
         self._partitions: dict[str, Partitions] = {}
         self.database = msgspec.structs.replace(database, schema=schema)
 
-    def make(self, versions: Sequence[int], tables: Sequence[Table]) -> None:
-        """The tables as they were at the backup's version."""
-        connection = self._connection
+    def make(self, described: Described, kinds: Mapping[str, Profile], *, anew: bool) -> None:
+        """The tables as they were at the backup's version; anew: as `dure migrate` makes them here and now."""
+        connection, tables = self._connection, described.tables
+        if anew:
+            migrate.migrate(self.database, kinds)
         with connection.transaction():
-            connection.execute(
-                "CREATE TABLE schema_version (version int PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
-            )
-            for file in migrate.files():
-                if (version := int(file.name[:4])) in versions:
-                    connection.execute(file.read_bytes())
-                    connection.execute("INSERT INTO schema_version (version) VALUES (%s)", (version,))
-            there = set(snapshot.listed(connection))
+            if not anew:
+                self._apply_migrations(described.versions)
+            there = set(snapshot.listed(connection)) | self._views()
             for table in tables:
                 for statement in table.ddl if table.name not in there else ():
                     connection.execute(statement.encode())
+            plain = [sql.Identifier(table.name) for table in tables if table.name not in self._views()]
+            # what migrations put there; sessions refer to accounts
+            connection.execute(sql.SQL("TRUNCATE {} CASCADE").format(sql.SQL(", ").join(plain)))
+
+    def _apply_migrations(self, versions: Sequence[int]) -> None:
+        connection = self._connection
+        connection.execute(
+            "CREATE TABLE schema_version (version int PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        for file in migrate.files():
+            if (version := int(file.name[:4])) in versions:
+                connection.execute(file.read_bytes())
+                connection.execute("INSERT INTO schema_version (version) VALUES (%s)", (version,))
+
+    def _views(self) -> set[str]:
+        """Rollups that are continuous aggregates."""
+        rows = self._connection.execute(statements.text("restore_views"), {"schema": self.database.schema})
+        return {str(row[0]) for row in rows}
 
     def order(self, tables: Iterable[str]) -> list[str]:
         """Tables so that each comes after those it refers to."""
@@ -128,11 +155,15 @@ class Restoration:
             found = self._partitions.get(kind)
             if found is None:
                 found = self._partitions[kind] = Partitions([kind], self.database.partition_hours)
+                found.load(connection)
             begin, end = (int(at.timestamp() * 1000) for at in span)
             now_ms = int(datetime.now(UTC).timestamp() * 1000)
             found.ensure(connection, kind, range(begin - begin % HOUR_MS, end, HOUR_MS), now_ms)
         columns = sql.SQL(", ").join(map(sql.Identifier, table.columns))
-        copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(sql.Identifier(table.name), columns)
+        target: sql.Composable = sql.Identifier(table.name)
+        if table.name in self._views():
+            target = sql.SQL(stored_in(connection, table.name))
+        copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(target, columns)
         with connection.transaction(), connection.cursor() as cursor:
             with cursor.copy(copy) as stream:
                 for piece in pieces:
@@ -164,6 +195,10 @@ class Restoration:
     def drop(self) -> None:
         """Leave nothing behind. Table by table: many partitions at once would fill the server's table of locks."""
         connection, own = self._connection, sql.Identifier(self.database.schema)
+        for name in self._views():
+            connection.execute(
+                sql.SQL("DROP MATERIALIZED VIEW IF EXISTS {}.{} CASCADE").format(own, sql.Identifier(name))
+            )
         for name in _tables(connection, self.database.schema):
             connection.execute(sql.SQL("DROP TABLE IF EXISTS {}.{} CASCADE").format(own, sql.Identifier(name)))
         connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(own))

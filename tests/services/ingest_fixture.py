@@ -185,7 +185,7 @@ class Agent:
     def heartbeat(self, clock_ms: int | None = None) -> None:
         self.pump()
         clock = clock_ms or time.time_ns() // 1_000_000
-        header = wire.Header(self.epoch, 0, 0, self.sender.nonce or 0, 0, 0, clock, clock, 0)
+        header = wire.Header(self.epoch, 0, 0, self.sender.nonce or 0, self._next, 0, clock, clock, 0)
         self.connection.publish(self.topic, wire.pack(header, b""))
 
     def pump(self) -> None:
