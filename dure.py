@@ -80,9 +80,7 @@ SECTIONS = {
     "server": ("database", "migrate", "register", "broker", "ingest", "api"),
     "pole": ("edge",),
     "street": ("sim",),
-    "upkeep": (
-        "check", "account", "backup", "restore", "retention", "export", "import", "screenshots", "reference",
-    ),  # fmt: skip
+    "upkeep": tuple("check account backup restore retention export import screenshots reference".split()),
 }
 
 
