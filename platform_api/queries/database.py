@@ -133,6 +133,14 @@ class Database:
     async def close(self) -> None:
         await self._pool.close(timeout=2)
 
+    async def refusal(self) -> str:
+        """What the server, or nobody in its place, says to one more attempt; empty when it lets us in."""
+        try:
+            await (await psycopg.AsyncConnection.connect(self._url, **self._connection_arguments())).close()
+        except psycopg.OperationalError as error:
+            return " ".join(str(error).split())
+        return ""
+
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Session]:
         """A connection, each statement its own transaction."""

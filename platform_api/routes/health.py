@@ -46,8 +46,11 @@ async def database_lacks(database: Database, kinds: set[str]) -> list[str]:
         version, made = await schema_state(database)
     except SchemaMissingError:
         return [f"schema {database.schema!r} is not there: run `dure migrate`"]
-    except (DatabaseAwayError, DatabaseBusyError):
-        return ["the database cannot be reached"]
+    except DatabaseBusyError as error:
+        return [f"the database takes too long to answer: {error}"]
+    except DatabaseAwayError:
+        words = await database.refusal()
+        return [f"the database cannot be reached: {words}" if words else "the database was away a moment ago"]
     why = []
     if version < SCHEMA_VERSION:
         why.append(f"the schema is at version {version}, {SCHEMA_VERSION} is needed: run `dure migrate`")
