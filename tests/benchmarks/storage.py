@@ -231,15 +231,15 @@ def _cases(
     of = f"{everything:,} observations of {day.fleet.devices:,} devices, {day.hours} h"
     unit, cases = "B/observation", []
     peer = "a row a value, b-tree"
-    totals = np.zeros(2)
+    totals = (0, 0)
     for kind in day.kinds:
-        count, sizes = len(day.blocks[kind]), np.array(_sizes(connection, kind), float)
-        totals += sizes
+        count, sizes = len(day.blocks[kind]), _sizes(connection, kind)
+        totals = (totals[0] + sizes[0], totals[1] + sizes[1])
         against = (peer, peers[f"narrow {kind}"])
-        cases.append(case(f"{where}: {kind}", sizes.sum() / count, unit, against=against, of=f"{count:,} rows, closed"))
-    cases.append(case(f"{where}: all kinds", totals.sum() / everything, unit, against=(peer, peers["narrow"]), of=of))
+        cases.append(case(f"{where}: {kind}", sum(sizes) / count, unit, against=against, of=f"{count:,} rows, closed"))
+    cases.append(case(f"{where}: all kinds", sum(totals) / everything, unit, against=(peer, peers["narrow"]), of=of))
     wide = ("a row an observation in float8, b-tree", peers["wide"])
-    cases.append(case(f"{where}: all kinds", totals.sum() / everything, unit, against=wide, of=of))
+    cases.append(case(f"{where}: all kinds", sum(totals) / everything, unit, against=wide, of=of))
     if not timescale_in(connection):
         cases.append(case(f"{where}: of it heap", totals[0] / everything, unit, of=of))
         cases.append(case(f"{where}: of it indexes", totals[1] / everything, unit, of=of))

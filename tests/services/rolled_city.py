@@ -34,7 +34,7 @@ Row = tuple[int, int, dict[str, float | None], int]  # device_id, observed_ms, n
 
 
 class City:
-    def __init__(self, database: Database, lamps: int = 3) -> None:
+    def __init__(self, database: Database, *, lamps: int = 3, partition_hours: int = 24) -> None:
         self.settings = Settings(url=database.url, schema=database.schema)
         self.database = database
         migrate(self.settings, KINDS)
@@ -53,7 +53,7 @@ class City:
         self.town_of = {int(device): str(town) for device, town in found}
         self.devices = sorted(self.town_of)
         self.rows: list[Row] = []
-        self._partitions = Partitions(KINDS, 6)
+        self._partitions = Partitions(KINDS, partition_hours)
         self._lock = threading.Lock()
 
     def connect(self, name: str = "test") -> Connection:

@@ -38,7 +38,7 @@ def assert_whole(city):
 
 
 def test_a_closed_partition_is_in_order_of_device_and_time_small_and_takes_late_rows(database):
-    city = City(database)
+    city = City(database, partition_hours=6)
     with city.connect() as connection:
         city.store(connection, rows_of(city, 3000))
         seen: dict[str, int] = {}
@@ -59,7 +59,7 @@ def test_a_closed_partition_is_in_order_of_device_and_time_small_and_takes_late_
 
 
 def test_a_partition_that_grew_is_rewritten_when_it_is_quiet_or_grew_much(database):
-    city = City(database)
+    city = City(database, partition_hours=6)
     with city.connect() as connection:
         city.store(connection, rows_of(city, 3000))
         assert closing.close(connection, "streetlight", partition(connection))
@@ -81,7 +81,7 @@ def test_a_partition_that_grew_is_rewritten_when_it_is_quiet_or_grew_much(databa
 
 def test_rows_that_arrive_while_it_is_rewritten_are_neither_lost_nor_doubled(database, monkeypatch):
     monkeypatch.setattr(closing, "LATE_MOST", 40)
-    city, stop, failures, counts = City(database), threading.Event(), [], []
+    city, stop, failures, counts = City(database, partition_hours=6), threading.Event(), [], []
     late = rows_of(city, 20_000, seed=5)
 
     def write():
@@ -117,7 +117,7 @@ def test_rows_that_arrive_while_it_is_rewritten_are_neither_lost_nor_doubled(dat
 
 
 def test_cut_short_anywhere_it_leaves_all_rows_and_is_done_again(database):
-    city, rng, cut, done = City(database), random.Random(6), 0, 0
+    city, rng, cut, done = City(database, partition_hours=6), random.Random(6), 0, 0
     late = rows_of(city, 6000, seed=6)
     with city.connect() as writer:
         city.store(writer, late[:3000])
@@ -147,7 +147,7 @@ def test_cut_short_anywhere_it_leaves_all_rows_and_is_done_again(database):
 
 def test_a_long_reader_delays_the_closing_and_not_the_writers(database, monkeypatch):
     monkeypatch.setattr(closing, "ATTEMPTS", 4)
-    city, took = City(database), []
+    city, took = City(database, partition_hours=6), []
     with city.connect() as connection, city.connect() as reader, city.connect() as writer:
         city.store(writer, rows_of(city, 500, seed=7))
         late = rows_of(city, 5000, seed=8)
@@ -175,7 +175,7 @@ def test_a_long_reader_delays_the_closing_and_not_the_writers(database, monkeypa
 
 def test_a_column_that_a_migration_adds_meanwhile_keeps_its_values(database, monkeypatch):
     monkeypatch.setattr(closing, "ATTEMPTS", 1)
-    city = City(database)
+    city = City(database, partition_hours=6)
     with city.connect() as connection, city.connect() as reader:
         city.store(connection, rows_of(city, 100))
         with reader.transaction():
@@ -193,7 +193,7 @@ def test_a_column_that_a_migration_adds_meanwhile_keeps_its_values(database, mon
 
 @pytest.mark.parametrize("hours", [6, 24])
 def test_a_partition_of_the_far_past_or_another_width_is_closed_alike(database, hours):
-    city = City(database)
+    city = City(database, partition_hours=6)
     long_ago = MIDNIGHT - 4000 * 24 * HOUR_MS
     with city.connect() as connection:
         partitions.Partitions(["streetlight"], hours).ensure(connection, "streetlight", [long_ago], MIDNIGHT)
