@@ -239,7 +239,7 @@ def _cases(
         cases.append(case(f"{where}: {kind}", sum(sizes) / count, unit, against=against, of=f"{count:,} rows, closed"))
     cases.append(case(f"{where}: all kinds", sum(totals) / everything, unit, against=(peer, peers["narrow"]), of=of))
     wide = ("a row an observation in float8, b-tree", peers["wide"])
-    cases.append(case(f"{where}: all kinds", sum(totals) / everything, unit, against=wide, of=of))
+    cases.append(case(f"{where}: all kinds, the same", sum(totals) / everything, unit, against=wide, of=of))
     if not timescale_in(connection):
         cases.append(case(f"{where}: of it heap", totals[0] / everything, unit, of=of))
         cases.append(case(f"{where}: of it indexes", totals[1] / everything, unit, of=of))
@@ -271,10 +271,7 @@ def timescale_in(connection: Connection) -> bool:
 
 def _sizes(connection: Connection, kind: str) -> tuple[int, int]:
     """(heap with its maps, indexes) of a kind's partitions of the day; of chunks all in the first."""
-    end = BEGIN_MS + 1000 * 24 * HOUR_MS
-    ranges = [item for item in partitions.listed(connection, kind) if item[0] < end][
-        :-1
-    ]  # the last holds what closed it
+    *ranges, _ = partitions.listed(connection, kind)  # the last holds what closed the others
     if timescale_in(connection):
         sizes = timescale_chunks.sizes(connection, kind)
         return sum(sizes[name] for _, _, name in ranges), 0

@@ -31,3 +31,11 @@ def test_latency_is_measured_with_a_load_and_a_real_agent():
     assert 0 < cases["sealed to committed, p50"].value < 60_000
     assert 0 < cases["sensor to live stream, dure edge, p50"].value < 60_000
     assert cases["bare commit, p50"].value > 0
+
+
+@pytest.mark.slow
+def test_storage_is_measured_and_closed_observations_are_small():
+    cases = run("storage", "--outboxes", "2", "--hours", "6", "--peer-rows", "5000")
+    assert cases["PostgreSQL: streetlight"].value <= 75
+    assert cases["PostgreSQL: of it indexes"].value > 0
+    assert cases["PostgreSQL: all kinds"].ratio < 0.25
