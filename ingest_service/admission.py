@@ -7,15 +7,17 @@ Pure: messages, positions, registry and time are arguments; nothing is written h
 from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
+import numpy as np
 
-from contracts import topics, wire
-from contracts.cursor import Position, Verdict, advance, judge
+from contracts import cursor, topics, wire
+from contracts.cursor import Position, Verdict
 from contracts.profiles import Profile
 from contracts.reasons import Reason
 from ingest_service.bodies import LATEST_MS, Bodies, Refusal
 from ingest_service.columns import Block, join
 from ingest_service.registry import Agent, Registry
-from ingest_service.rows import EARLIEST_MS, Gathered, Window
+from ingest_service.rows import EARLIEST_MS, Slow, Window, judge, scanned
+from ingest_service.scan import Scanner
 
 DAY_MS = 86_400_000
 
@@ -92,7 +94,19 @@ class _Batch(msgspec.Struct):
     epoch: int
     seq: int
     taken_ms: int
+    count: int
+    bodies: Bodies
+    raw: bytes | memoryview = b""  # the body as it came
+    plain: bytes | None = None  # the body, decompressed; None when it cannot be
     good: int = 0
+
+    def original(self, kind: str, place: int) -> tuple[str, dict[str, object]]:
+        """A row as it was written. Only asked of bodies that the scan took, so it can be read."""
+        assert self.plain is not None
+        groups, _ = self.bodies.read(self.plain, self.count)
+        group = dict(groups)[kind]
+        names = self.bodies.profiles[kind].properties
+        return group.device[place], {name: values[place] for name in names if (values := getattr(group, name))}
 
 
 class Admission:
@@ -106,7 +120,7 @@ class Admission:
         self.registry = registry
         self.ahead_ms = ahead_limit_s * 1000
         self.past_ms = past_limit_days * DAY_MS
-        self._gathered = {kind: Gathered(profile) for kind, profile in profiles.items()}
+        self._scanner = Scanner(profiles)
         self._agents: dict[str, Agent] = {}  # by topic
         self._agents_of = -1  # the registry's count of changes that they were looked up at
 
@@ -139,8 +153,6 @@ class Admission:
                 opened.append(((agent.agent_id, header.epoch), message, agent, header, body))
         before = positions(list({key for key, *_ in opened}))
         windows = {replay: self.window(replay, now_ms) for replay in (False, True)}
-        for gathered in self._gathered.values():
-            gathered.clear()  # of a flush that was cut short
         batches: list[_Batch] = []
         for key, message, agent, header, body in opened:
             tally = flush.tallies.get(key)
@@ -153,9 +165,25 @@ class Admission:
         return flush
 
     def _settle(self, flush: Flush, batches: list[_Batch]) -> None:
-        """Judge what was gathered: blocks, quarantine, and what of each batch is committed."""
-        for gathered in self._gathered.values():
-            block, refused = gathered.judge(self.registry)
+        """Read and judge the bodies: blocks, quarantine, and what of each batch is committed."""
+        registry = self.registry
+        readable = [number for number, batch in enumerate(batches) if batch.plain is not None]
+        chosen = [batches[number] for number in readable]
+        scan = self._scanner.scan(
+            [batch.plain for batch in chosen if batch.plain is not None],
+            [batch.count for batch in chosen],
+            [registry.town_number(batch.agent.municipality) for batch in chosen],
+            registry.index(),
+        )
+        slow: dict[str, Slow] = {}
+        for batch, number, taken in zip(chosen, readable, scan.taken.tolist(), strict=True):
+            if taken:
+                batch.good = batch.count
+            else:
+                self._read_slowly(batch, number, slow, flush)
+        numbers = np.array(readable, np.int64)
+        for place, (kind, profile) in enumerate(self.profiles.items()):
+            block, refused = judge(profile, scanned(profile, place, scan, numbers), slow.get(kind), batches, registry)
             if block is not None:
                 flush.blocks.append(block)
             for source, refusal in refused:
@@ -166,6 +194,20 @@ class Admission:
             if batch.good:
                 batch.tally.committed += batch.good
                 flush.taken.append((batch.taken_ms, batch.good))
+
+    def _read_slowly(self, batch: _Batch, number: int, slow: dict[str, Slow], flush: Flush) -> None:
+        """What the scan left: everything that may be right or wrong with a body."""
+        assert batch.plain is not None
+        try:
+            groups, refusals = self.bodies.read(batch.plain, batch.count)
+        except wire.WireError as error:
+            _hold(flush, Refusal(error.reason, str(error), body=bytes(batch.raw), observations=batch.count), batch)
+            return
+        known = self.registry.codes.get(batch.agent.municipality, {})
+        for kind, group in groups:
+            batch.good += slow.setdefault(kind, Slow(self.profiles[kind])).add(group, number, known)
+        for refusal in refusals:
+            _hold(flush, refusal, batch)
 
     def window(self, replay: bool, now_ms: int) -> Window:
         """Times believed of the observations of an agent that replays, or does not."""
@@ -183,10 +225,11 @@ class Admission:
         )
         if isinstance(group, Refusal):
             return group
-        source = _Batch(agent, Window(EARLIEST_MS, LATEST_MS), Tally(agent, Position(), Position()), "", 0, 0, 0)
-        gathered = Gathered(self.profiles[kind])
-        gathered.add(group, source, self.registry.codes.get(agent.municipality, {}))
-        block, refused = gathered.judge(self.registry)
+        nothing = Tally(agent, Position(), Position())
+        source = _Batch(agent, Window(EARLIEST_MS, LATEST_MS), nothing, "", 0, 0, 0, 1, self.bodies)
+        profile, slow = self.profiles[kind], Slow(self.profiles[kind])
+        slow.add(group, 0, self.registry.codes.get(agent.municipality, {}))
+        block, refused = judge(profile, Slow(profile).table(), slow, [source], self.registry)
         if block is None:
             return refused[0][1]
         same = [index for index, item in enumerate(flush.blocks) if item.kind == kind]
@@ -243,27 +286,24 @@ class Admission:
                 _tell_clock(flush, tally, agent, clock_ms)
             return
         tally.received += header.count
-        verdict = judge(tally.after, header)
+        verdict = cursor.judge(tally.after, header)
         if verdict is Verdict.DUPLICATE:
             tally.duplicate += header.count
             return
         if verdict is Verdict.OUT_OF_ORDER:
             tally.out_of_order += header.count
             return
-        batch = _Batch(agent, window, tally, message.topic, header.epoch, header.seq, header.taken_ms)
+        batch = _Batch(
+            agent, window, tally, message.topic, header.epoch, header.seq, header.taken_ms, header.count, self.bodies
+        )
         try:
             if isinstance(body, wire.WireError):
                 raise body
-            groups, refusals = self.bodies.read(body, header.count)
-            known = self.registry.codes.get(agent.municipality, {})
-            for kind, group in groups:
-                batch.good += self._gathered[kind].add(group, batch, known)
+            batch.raw, batch.plain = body, wire.decompress(body)
         except wire.WireError as error:
             raw = bytes(body) if not isinstance(body, wire.WireError) else message.payload
-            refusals = [Refusal(error.reason, str(error), body=raw, observations=header.count)]
-        for refusal in refusals:
-            _hold(flush, refusal, batch)
-        tally.after, lost = advance(tally.after, header)
+            _hold(flush, Refusal(error.reason, str(error), body=raw, observations=header.count), batch)
+        tally.after, lost = cursor.advance(tally.after, header)
         tally.lost += lost
         batches.append(batch)
         _tell_clock(flush, tally, agent, clock_ms)

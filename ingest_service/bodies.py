@@ -53,11 +53,10 @@ class Bodies:
             kind: attrgetter("device", "observed_at", *profile.properties) for kind, profile in profiles.items()
         }
 
-    def read(self, body: bytes | memoryview, count: int) -> tuple[list[tuple[str, Group]], list[Refusal]]:
-        """Groups and refusals of a body announced with `count` observations; raises wire.WireError when it is
-        unreadable as a whole.
+    def read(self, plain: bytes, count: int) -> tuple[list[tuple[str, Group]], list[Refusal]]:
+        """Groups and refusals of a decompressed body announced with `count` observations; raises wire.WireError when
+        it is unreadable as a whole.
         """
-        plain = wire.decompress(body)
         try:
             typed = self._decode(plain)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

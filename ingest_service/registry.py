@@ -9,8 +9,9 @@ import numpy as np
 
 from contracts import topics
 from ingest_service.columns import Array
+from ingest_service.names import UNKNOWN, NameIndex
 
-UNKNOWN = -1
+__all__ = ["UNKNOWN", "Agent", "Registry"]
 
 
 class Agent(msgspec.Struct, frozen=True):
@@ -41,6 +42,8 @@ class Registry:
         self._agent_ids: dict[int, int] = {}
         self._code_of_id: dict[int, int] = {}
         self._everywhere: dict[str, int] = {}
+        self._index = NameIndex()
+        self._town_numbers: dict[str, int] = {}
         self._device_id = np.zeros(1024, np.int32)
         self._kind_of = np.zeros(1024, np.int16)
         self._slot_of = np.zeros(1024, np.int64)
@@ -102,6 +105,17 @@ class Registry:
         """(n,) int64 codes of a municipality's devices, UNKNOWN where there is none."""
         known = self.codes.get(municipality, {})
         return np.array([known.get(name, UNKNOWN) for name in names], np.int64)
+
+    def town_number(self, municipality: str) -> int:
+        """A number that stands for a municipality in `index`."""
+        return self._town_numbers.setdefault(municipality, len(self._town_numbers))
+
+    def index(self) -> NameIndex:
+        """All names and codes, for a kernel."""
+        first = self._index.size
+        if first < len(self.names):
+            self._index.add(self.names[first:], [self.town_number(town) for town in self.towns[first:]])
+        return self._index
 
     def exists_elsewhere(self, name: str) -> bool:
         """Whether some municipality has a device of this name."""

@@ -21,8 +21,9 @@ import pyarrow.parquet as pq
 from contracts import topics
 from contracts.profiles import Profile, Property
 from contracts.reasons import Reason
+from ingest_service.bodies import LATEST_MS
 from ingest_service.lifecycle.table import FIXED, FORMAT, TIME, schema_of
-from ingest_service.rows import EARLIEST_MS, LATEST_MS
+from ingest_service.rows import EARLIEST_MS
 
 IGNORED = ("row", "reason", "detail")  # what a file of refusals has besides
 MAX_INT = 2**31 - 1
