@@ -98,7 +98,7 @@ def create_app(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await geojson.kept.close()
-        await fleet_map.kept.close()
+        await fleet_map.close()
         await pool.close()
 
     app = FastAPI(

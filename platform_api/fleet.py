@@ -6,6 +6,7 @@ away). A municipality is loaded when it is asked for, and forgotten when others 
 held. Who may see which municipality is the caller's business.
 """
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,8 @@ from contracts.profiles import Profile
 from platform_api.models import DeviceState
 from platform_api.queries import fleet as query
 from platform_api.queries.database import Database
-from platform_api.queries.fleet import NO_COLOURS, NOTHING, Array, Colours, Newest, Places
+from platform_api.queries.fleet import NO_COLOURS, Colours, Newest, Places
+from platform_api.queries.packed import NOTHING, Array
 
 STATES: tuple[DeviceState, ...] = ("ok", "unknown", "info", "warning", "critical", "silent")
 OK, UNKNOWN, SILENT = 0, 1, 5
@@ -116,6 +118,7 @@ class Fleet:
         self._database, self._profiles, self._max_devices = database, profiles, max_devices
         self._towns: OrderedDict[str, Town] = OrderedDict()
         self._change = 0
+        self._renewing: asyncio.Task[None] | None = None
 
     async def towns(
         self, permitted: Sequence[str] | None, municipality: str | None, max_age_s: float
@@ -129,10 +132,14 @@ class Fleet:
         wanted = [
             code for code in registry.codes if (permitted is None or code in permitted) and municipality in (None, code)
         ]
-        whole = [code for code in wanted if self._whole_is_due(code, began_s)]
-        part = [code for code in wanted if code not in whole and began_s - self._towns[code].read_s >= max_age_s]
-        if whole:
-            await self._read_whole(whole, registry.now_ms, began_s)
+        missing = [code for code in wanted if code not in self._towns]
+        due = [code for code in wanted if code in self._towns and began_s - self._towns[code].whole_s >= WHOLE_S]
+        part = [code for code in wanted if code not in missing and began_s - self._towns[code].read_s >= max_age_s]
+        if missing:
+            await self._read_whole(missing, registry.now_ms, began_s)
+        if due and self._renewing is None:  # beside the answers: it takes many times as long as what changed
+            self._renewing = asyncio.create_task(self._read_whole(due, registry.now_ms, began_s))
+            self._renewing.add_done_callback(self._renewed)
         if part:
             await self._read_changes(part, registry.now_ms, began_s)
         found = {}
@@ -142,9 +149,15 @@ class Fleet:
         self._forget(len(wanted))
         return found, min((town.read_s for town in found.values()), default=began_s)
 
-    def _whole_is_due(self, code: str, now_s: float) -> bool:
-        town = self._towns.get(code)
-        return town is None or now_s - town.whole_s >= WHOLE_S
+    async def close(self) -> None:
+        if self._renewing is not None:
+            self._renewing.cancel()
+            await asyncio.gather(self._renewing, return_exceptions=True)
+
+    def _renewed(self, task: "asyncio.Task[None]") -> None:
+        self._renewing = None
+        if not task.cancelled():
+            task.exception()  # the next question begins it again, and is told itself what it meets
 
     async def _read_whole(self, codes: list[str], now_ms: int, began_s: float) -> None:
         fresh = {code: Town(began_s) for code in codes}

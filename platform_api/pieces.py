@@ -16,7 +16,7 @@ import numpy as np
 from contracts.profiles import Property
 from platform_api.earth import Box
 from platform_api.fleet import NEVER, STATES, Part
-from platform_api.queries.fleet import NOTHING, Array
+from platform_api.queries.packed import NOTHING, Array
 
 LEVEL = 1  # a fifth of the time of 6, a tenth more bytes
 _HEAD = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # RFC 1952: deflate, no name, no time

@@ -135,6 +135,10 @@ class Columns:
                 self._asked.popitem(last=False)
         return await self.kept.of(asked)
 
+    async def close(self) -> None:
+        await self.kept.close()
+        await self._fleet.close()
+
     async def keep_warm(self) -> None:
         """Make again what was asked for lately, until cancelled."""
         while True:

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from contracts.profiles import Profile, Property
-from platform_api import thinning
+from platform_api import pieces, thinning
 from platform_api.models import Device, PropertySeries, Series
+from platform_api.queries import packed
 from platform_api.queries import series as query
 from platform_api.queries.alarms import alarms as alarms_of
 from platform_api.queries.database import Database
-from platform_api.thinning import Row
 
 Resolution = Literal["raw", "minute", "hour", "day"]
 GAP_PERIODS, GAP_BUCKETS = 3, 1.5
@@ -67,24 +67,26 @@ async def _raw(database: Database, asked: Question, gap_s: float, raw_span_h: in
     if span_ms > raw_span_h * 3_600_000 or (not asked.changes and span_ms / (asked.period_s * 1000) > most):
         return None
     device_id = asked.device.device_id
-    rows = await query.series_raw(database, asked.profile, asked.items, device_id, asked.from_at, asked.to_at, most + 1)
-    if len(rows) > most:
+    raw = await query.series_raw(database, asked.profile, asked.items, device_id, asked.from_at, asked.to_at, most + 1)
+    times = raw.observed_ms.tolist()
+    if len(times) > most:
         return None
-    begin = rows[0]["observed_at"] if rows else asked.to_at
+    begin = times[0] if times else asked.to_at
     if await _hours_begin_before(database, asked, begin):
         return None  # the observations of the beginning are gone, their rollups are not
-    times = [row["observed_at"] for row in rows]
     found = await _gaps(database, asked, times, gap_s, unit="hour", edge=asked.from_at)  # of the unit nothing is read
     if len(found) > asked.points // 4:
         return None
-    kept = thinning.thinned(rows, [item.name for item in asked.items if item.numeric], asked.points - len(found))
+    levels = [packed.levels(column) for column in raw.values.values()]
+    kept = thinning.thinned(raw.observed_ms, levels, asked.points - len(found)).tolist()
     merged = thinning.with_gaps(times, kept, found)
-    properties = {
-        item.name: PropertySeries(
-            value=[None if index is None else _value(item, rows[index][item.name]) for _, index in merged]
+    place = {index: row for row, index in enumerate(kept)}
+    properties = {}
+    for item in asked.items:
+        shown = pieces.written(item, raw.values[item.name][kept])
+        properties[item.name] = PropertySeries(
+            value=[None if index is None else shown[place[index]] for _, index in merged]
         )
-        for item in asked.items
-    }
     return _series(asked, "raw", None, gap_s, [at for at, _ in merged], properties)
 
 
@@ -101,10 +103,12 @@ async def _rolled(database: Database, asked: Question, gap_s: float) -> Series:
     begin = thinning.floor(asked.from_at, width)
     closed_until = await query.series_edge(database, asked.profile.kind, unit)
     edge = begin if closed_until is None else max(begin, thinning.floor(closed_until, DAY_S if unit == "day" else 3600))
-    rows = await query.series_rollup(
-        database, asked.profile, asked.items, asked.device.device_id,
-        unit=unit, width_s=width, from_at=begin, to_at=asked.to_at, edge=edge,
-    )  # fmt: skip
+    device_id = asked.device.device_id
+    buckets = query.Buckets(device_id, unit, width, begin, asked.to_at, edge)
+    late = await query.series_late(database, asked.profile.kind, device_id, begin, min(asked.to_at, edge))
+    rows = await (query.series_rollup_late if late else query.series_rollup)(
+        database, asked.profile, asked.items, buckets
+    )
     gap_s = max(gap_s, GAP_BUCKETS * width)
     times = [row["observed_at"] for row in rows]
     found = await _gaps(database, asked, times, gap_s, unit=unit, edge=edge, width_s=width)
@@ -152,7 +156,7 @@ def _value(item: Property, stored: Any) -> Any:
     return item.values[stored] if 0 <= stored < len(item.values) else None
 
 
-def _bucketed(item: Property, rows: Sequence[Row | None]) -> PropertySeries:
+def _bucketed(item: Property, rows: Sequence[query.Row | None]) -> PropertySeries:
     def column(end: str) -> list[Any]:
         return [None if row is None else row[f"{item.name}_{end}"] for row in rows]
 

@@ -2,7 +2,7 @@
 open tail."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from psycopg import sql
 
@@ -45,7 +45,7 @@ def members(profile: Profile, table: str) -> sql.Composed:
     return sql.SQL(" || ").join(parts)
 
 
-def packed(profile: Profile, table: str) -> sql.Composed:
+def packed(items: Iterable[Property], table: str) -> sql.Composed:
     """The properties as packed columns: big-endian, one item a row; null as NaN, the least integer, or -1."""
     senders = {
         "number": "float4send(coalesce({0}, 'NaN'))",
@@ -57,7 +57,7 @@ def packed(profile: Profile, table: str) -> sql.Composed:
         sql.SQL(f"string_agg({senders[item.type]}, ''::bytea) AS {{1}}").format(
             sql.Identifier(table, item.name), sql.Identifier(item.name)
         )
-        for item in profile.properties.values()
+        for item in items
     )
 
 

@@ -3,58 +3,86 @@
 from datetime import timedelta
 from typing import Any
 
+import msgspec
+
 from contracts.profiles import Profile, Property
-from platform_api.queries import columns
+from platform_api.queries import columns, packed
 from platform_api.queries.database import Database, identifiers, instant
+from platform_api.queries.packed import Array
 
 Row = dict[str, Any]
 UNITS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
 
 
+class Raw(msgspec.Struct, frozen=True):
+    """Observations of one device, oldest first; (n,) each."""
+
+    observed_ms: Array  # int64
+    values: dict[str, Array]  # as packed.values gives them
+
+
 async def series_raw(
     database: Database, profile: Profile, items: list[Property], device_id: int, from_at: int, to_at: int, most: int
-) -> list[Row]:
-    """At most `most` rows {observed_at: ms, <property>: value as stored}, oldest first."""
+) -> Raw:
+    """At most `most` observations in [from_at, to_at)."""
     parameters = {"device_id": device_id, "from_at": instant(from_at), "to_at": instant(to_at), "most": most}
-    return await database.rows(
+    rows = await database.packed(
         "series_raw",
         parameters,
-        columns=identifiers([item.name for item in items]),
+        columns=columns.continued(identifiers([item.name for item in items])),
+        packed=columns.continued(columns.packed(items, "n")),
         observations=columns.observations(profile.kind),
     )
+    return Raw(packed.times(rows[0]["observed_at"]), packed.values(items, rows[0]))
 
 
-async def series_rollup(
-    database: Database,
-    profile: Profile,
-    items: list[Property],
-    device_id: int,
-    *,
-    unit: str,
-    width_s: int,
-    from_at: int,
-    to_at: int,
-    edge: int,
-) -> list[Row]:
-    """Rows {observed_at: ms, <property>_mean, _min, _max or _last}, oldest first; from_at at the start of a bucket."""
+class Buckets(msgspec.Struct, frozen=True):
+    """What is asked of a device's rollups; times in ms, from_at at a bucket's start, edge as in the statement."""
+
+    device_id: int
+    unit: str
+    width_s: int
+    from_at: int
+    to_at: int
+    edge: int
+
+
+async def series_rollup(database: Database, profile: Profile, items: list[Property], asked: Buckets) -> list[Row]:
+    """Rows {observed_at: ms, <property>_mean, _min, _max or _last}, oldest first."""
+    return await _rollup(database, "series_rollup", profile, items, asked)
+
+
+async def series_rollup_late(database: Database, profile: Profile, items: list[Property], asked: Buckets) -> list[Row]:
+    """The same, where `series_late` says that the rollups do not hold everything yet."""
+    return await _rollup(database, "series_rollup_late", profile, items, asked)
+
+
+async def _rollup(database: Database, name: str, profile: Profile, items: list[Property], asked: Buckets) -> list[Row]:
     parameters = {
-        "device_id": device_id,
+        "device_id": asked.device_id,
         "kind": profile.kind,
-        "from_at": instant(from_at),
-        "to_at": instant(to_at),
-        "edge": instant(edge),
-        "unit": UNITS[unit],
-        "width": timedelta(seconds=width_s),
+        "from_at": instant(asked.from_at),
+        "to_at": instant(asked.to_at),
+        "edge": instant(asked.edge),
+        "unit": UNITS[asked.unit],
+        "width": timedelta(seconds=asked.width_s),
     }
     return await database.rows(
-        "series_rollup",
+        name,
         parameters,
-        rollup=columns.rollup(profile.kind, unit),
+        rollup=columns.rollup(profile.kind, asked.unit),
         observations=columns.observations(profile.kind),
         rolled=columns.rolled(items),
         tail=columns.tail(items),
         merged=columns.merged(items),
     )
+
+
+async def series_late(database: Database, kind: str, device_id: int, from_at: int, to_at: int) -> bool:
+    """Whether some of the device's rollups in the span wait to be made anew."""
+    parameters = {"kind": kind, "device_id": device_id, "from_at": instant(from_at), "to_at": instant(to_at)}
+    row = await database.row("series_late", parameters)
+    return row is not None and bool(row["late"])
 
 
 async def series_edge(database: Database, kind: str, unit: str) -> int | None:

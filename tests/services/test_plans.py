@@ -33,9 +33,8 @@ def raw(from_ms: int, to_ms: int) -> Question:
 
 
 def rolled(from_ms: int, to_ms: int, edge_ms: int) -> Question:
-    return lambda database: series.series_rollup(
-        database, LIGHT, VOLTAGE, 20, unit="hour", width_s=3600, from_at=from_ms, to_at=to_ms, edge=edge_ms
-    )
+    asked = series.Buckets(20, "hour", 3600, from_ms, to_ms, edge_ms)
+    return lambda database: series.series_rollup(database, LIGHT, VOLTAGE, asked)
 
 
 def municipality_hours(to_ms: int) -> Question:
@@ -85,6 +84,23 @@ CASES: list[tuple[str, Question, set[str], set[str]]] = [
         {"rollup_municipality_hour_streetlight_pkey", "device_town", "observation_streetlight_time"},
         set(),
     ),
+    (
+        "series_rollup_late",
+        lambda database: series.series_rollup_late(
+            database,
+            LIGHT,
+            VOLTAGE,
+            series.Buckets(20, "hour", 3600, END_MS - DAYS * DAY_MS, EDGE_MS + HOUR_MS, EDGE_MS),
+        ),
+        {"rollup_hour_streetlight_pkey", "observation_streetlight_time", "observation_streetlight_device"},
+        set(),
+    ),
+    (
+        "series_late",
+        lambda database: series.series_late(database, "streetlight", 20, END_MS - DAY_MS, EDGE_MS),
+        set(),
+        set(),
+    ),
     ("top", top(None), set(), {"newest_streetlight"}),
     ("top", top([TOWN]), {"device_town"}, {"newest_streetlight"}),
     ("nearest", nearest(None), {"device_place", "newest_parking_spot_pkey"}, set()),
@@ -124,16 +140,16 @@ async def test_a_read_uses_the_index_that_it_names(
 
 
 @pytest.mark.parametrize(
-    ("index", "restored", "place"),
+    ("index", "restored", "case"),
     [
-        ("device_place", "CREATE INDEX device_place ON device USING gist (point(longitude, latitude))", 7),
-        ("device_town", "CREATE INDEX device_town ON device (municipality, kind, device_id)", 6),
-        ("device_change", "CREATE INDEX device_change ON device (change)", 12),
-        ("alarm_state", "CREATE INDEX alarm_state ON alarm (state, municipality, alarm_id)", 14),
+        ("device_place", "CREATE INDEX device_place ON device USING gist (point(longitude, latitude))", "nearest-9"),
+        ("device_town", "CREATE INDEX device_town ON device (municipality, kind, device_id)", "top-8"),
+        ("device_change", "CREATE INDEX device_change ON device (change)", "fleet_registry-14"),
+        ("alarm_state", "CREATE INDEX alarm_state ON alarm (state, municipality, alarm_id)", "fleet_alarms-16"),
     ],
 )
-async def test_without_its_index_the_check_is_red(province: City, index: str, restored: str, place: int) -> None:
-    name, question, wanted, whole = CASES[place]
+async def test_without_its_index_the_check_is_red(province: City, index: str, restored: str, case: str) -> None:
+    name, question, wanted, whole = CASES[IDS.index(case)]
     province.run(f"DROP INDEX {index}")
     try:
         async with explaining(province) as database:

@@ -1,14 +1,10 @@
-"""Widths, thinning and gaps: pure functions."""
+"""Widths and gaps: pure functions. Thinning itself is in tests/properties/test_thinning.py."""
 
 import random
 
 from platform_api import thinning
 
 HOUR = 3_600_000
-
-
-def rows(values: list[float | None], step_ms: int = 60_000) -> list[thinning.Row]:
-    return [{"observed_at": index * step_ms, "p": value} for index, value in enumerate(values)]
 
 
 def test_a_width_never_gives_more_buckets_than_points() -> None:
@@ -21,24 +17,6 @@ def test_a_width_never_gives_more_buckets_than_points() -> None:
         assert width % least == 0
         starts = {thinning.floor(at, width) for at in (begin, end - 1)}
         assert (max(starts) - min(starts)) // (width * 1000) + 1 <= points
-
-
-def test_thinning_keeps_ends_and_extremes() -> None:
-    shuffled = random.Random(3)
-    for _ in range(200):
-        count = shuffled.randrange(3, 500)
-        values: list[float | None] = [shuffled.choice((None, shuffled.random())) for _ in range(count)]
-        low, high = shuffled.sample(range(count), 2)
-        values[low], values[high] = -5.0, 9.0
-        kept = thinning.thinned(rows(values), ["p"], 10)
-        assert len(kept) <= 10
-        assert kept == sorted(set(kept))
-        assert {0, count - 1, low, high} <= set(kept)
-
-
-def test_few_rows_are_all_kept() -> None:
-    assert thinning.thinned(rows([1.0, 2.0, 3.0]), ["p"], 3) == [0, 1, 2]
-    assert thinning.thinned([], ["p"], 10) == []
 
 
 def test_a_break_longer_than_the_gap_is_a_gap_and_an_equal_one_is_not() -> None:
