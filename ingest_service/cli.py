@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 from contracts import config, profiles
@@ -90,7 +91,10 @@ def main(argv: list[str]) -> int:
     )
     inbox.start()
     roller.start()
-    if inbox.wait_connected(PATIENCE_S):
+    give_up_at = time.monotonic() + PATIENCE_S
+    while not inbox.connected and time.monotonic() < give_up_at and not stopping.wait(0.02):
+        pass
+    if inbox.connected:
         print(f"ready worker={settings.worker} shards={settings.shards} metrics_port={port}", flush=True)
     pipeline.run(stopping)
     stored.set()
