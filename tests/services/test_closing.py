@@ -37,8 +37,8 @@ def assert_whole(city):
     assert city.database.rows(KEPT) == sorted((row[0], row[1]) for row in city.rows)
 
 
-def test_a_closed_partition_is_in_order_of_device_and_time_small_and_takes_late_rows(database):
-    city = City(database, partition_hours=6)
+def test_a_closed_partition_is_in_order_of_device_and_time_small_and_takes_late_rows(native_database):
+    city = City(native_database, partition_hours=6)
     with city.connect() as connection:
         city.store(connection, rows_of(city, 3000))
         seen: dict[str, int] = {}
@@ -46,20 +46,19 @@ def test_a_closed_partition_is_in_order_of_device_and_time_small_and_takes_late_
         (due,) = closing.due(connection, "streetlight", MIDNIGHT + WIDTH, seen)
         assert closing.close(connection, "streetlight", due)
         order = f"SELECT device_id, observed_at FROM {NAME} ORDER BY ctid"
-        assert database.rows(order) == sorted(database.rows(order))
-        assert database.rows(LEFT_OVER) == []
+        assert native_database.rows(order) == sorted(native_database.rows(order))
+        assert native_database.rows(LEFT_OVER) == []
         assert closing.due(connection, "streetlight", MIDNIGHT + WIDTH, seen) == []
         city.store(connection, rows_of(city, 100, seed=2))
         assert_whole(city)
-        plan = "\n".join(
-            row[0] for row in database.rows(f"EXPLAIN SELECT * FROM observation_streetlight WHERE device_id = 1 AND "
-                                            f"observed_at < to_timestamp({(MIDNIGHT + WIDTH) // 1000})")
-        )  # fmt: skip
+        end = f"to_timestamp({(MIDNIGHT + WIDTH) // 1000})"
+        asked = f"EXPLAIN SELECT * FROM observation_streetlight WHERE device_id = 1 AND observed_at < {end}"
+        plan = "\n".join(row[0] for row in native_database.rows(asked))
         assert f"{NAME}_device" in plan
 
 
-def test_a_partition_that_grew_is_rewritten_when_it_is_quiet_or_grew_much(database):
-    city = City(database, partition_hours=6)
+def test_a_partition_that_grew_is_rewritten_when_it_is_quiet_or_grew_much(native_database):
+    city = City(native_database, partition_hours=6)
     with city.connect() as connection:
         city.store(connection, rows_of(city, 3000))
         assert closing.close(connection, "streetlight", partition(connection))
@@ -79,9 +78,9 @@ def test_a_partition_that_grew_is_rewritten_when_it_is_quiet_or_grew_much(databa
         assert_whole(city)
 
 
-def test_rows_that_arrive_while_it_is_rewritten_are_neither_lost_nor_doubled(database, monkeypatch):
+def test_rows_that_arrive_while_it_is_rewritten_are_neither_lost_nor_doubled(native_database, monkeypatch):
     monkeypatch.setattr(closing, "LATE_MOST", 40)
-    city, stop, failures, counts = City(database, partition_hours=6), threading.Event(), [], []
+    city, stop, failures, counts = City(native_database, partition_hours=6), threading.Event(), [], []
     late = rows_of(city, 20_000, seed=5)
 
     def write():
@@ -113,11 +112,11 @@ def test_rows_that_arrive_while_it_is_rewritten_are_neither_lost_nor_doubled(dat
     assert failures == []
     assert counts == sorted(counts)  # nobody ever saw fewer rows than before
     assert_whole(city)
-    assert database.rows(LEFT_OVER) == []
+    assert native_database.rows(LEFT_OVER) == []
 
 
-def test_cut_short_anywhere_it_leaves_all_rows_and_is_done_again(database):
-    city, rng, cut, done = City(database, partition_hours=6), random.Random(6), 0, 0
+def test_cut_short_anywhere_it_leaves_all_rows_and_is_done_again(native_database):
+    city, rng, cut, done = City(native_database, partition_hours=6), random.Random(6), 0, 0
     late = rows_of(city, 6000, seed=6)
     with city.connect() as writer:
         city.store(writer, late[:3000])
@@ -127,7 +126,7 @@ def test_cut_short_anywhere_it_leaves_all_rows_and_is_done_again(database):
             pid = connection.info.backend_pid
             reaper = threading.Timer(
                 rng.random() * 0.04 if attempt else 0.005,
-                lambda pid=pid: database.rows("SELECT pg_terminate_backend(%s)", pid),
+                lambda pid=pid: native_database.rows("SELECT pg_terminate_backend(%s)", pid),
             )
             reaper.start()
             try:
@@ -141,13 +140,13 @@ def test_cut_short_anywhere_it_leaves_all_rows_and_is_done_again(database):
         assert cut >= 5
         assert closing.close(writer, "streetlight", partition(writer))
     assert_whole(city)
-    assert database.rows(LEFT_OVER) == []
-    assert database.rows(TRIGGERS, NAME) == [(0,)]
+    assert native_database.rows(LEFT_OVER) == []
+    assert native_database.rows(TRIGGERS, NAME) == [(0,)]
 
 
-def test_a_long_reader_delays_the_closing_and_not_the_writers(database, monkeypatch):
+def test_a_long_reader_delays_the_closing_and_not_the_writers(native_database, monkeypatch):
     monkeypatch.setattr(closing, "ATTEMPTS", 4)
-    city, took = City(database, partition_hours=6), []
+    city, took = City(native_database, partition_hours=6), []
     with city.connect() as connection, city.connect() as reader, city.connect() as writer:
         city.store(writer, rows_of(city, 500, seed=7))
         late = rows_of(city, 5000, seed=8)
@@ -167,15 +166,15 @@ def test_a_long_reader_delays_the_closing_and_not_the_writers(database, monkeypa
             thread.join()
         assert closer == [False]
         assert max(took) < 1.0
-        copied = database.rows(f"SELECT '{NAME}_next'::regclass::oid")
+        copied = native_database.rows(f"SELECT '{NAME}_next'::regclass::oid")
         assert closing.close(connection, "streetlight", partition(connection))
-        assert database.rows(f"SELECT '{NAME}'::regclass::oid") == copied  # it went on where it had come to
+        assert native_database.rows(f"SELECT '{NAME}'::regclass::oid") == copied  # it went on where it had come to
     assert_whole(city)
 
 
-def test_a_column_that_a_migration_adds_meanwhile_keeps_its_values(database, monkeypatch):
+def test_a_column_that_a_migration_adds_meanwhile_keeps_its_values(native_database, monkeypatch):
     monkeypatch.setattr(closing, "ATTEMPTS", 1)
-    city = City(database, partition_hours=6)
+    city = City(native_database, partition_hours=6)
     with city.connect() as connection, city.connect() as reader:
         city.store(connection, rows_of(city, 100))
         with reader.transaction():
@@ -187,13 +186,13 @@ def test_a_column_that_a_migration_adds_meanwhile_keeps_its_values(database, mon
             (MIDNIGHT // 1000,),
         )
         assert closing.close(connection, "streetlight", partition(connection))
-    assert database.rows("SELECT count(*), sum(tilt) FROM observation_streetlight") == [(101, 7.0)]
-    assert database.rows(LEFT_OVER) == []
+    assert native_database.rows("SELECT count(*), sum(tilt) FROM observation_streetlight") == [(101, 7.0)]
+    assert native_database.rows(LEFT_OVER) == []
 
 
 @pytest.mark.parametrize("hours", [6, 24])
-def test_a_partition_of_the_far_past_or_another_width_is_closed_alike(database, hours):
-    city = City(database, partition_hours=6)
+def test_a_partition_of_the_far_past_or_another_width_is_closed_alike(native_database, hours):
+    city = City(native_database, partition_hours=6)
     long_ago = MIDNIGHT - 4000 * 24 * HOUR_MS
     with city.connect() as connection:
         partitions.Partitions(["streetlight"], hours).ensure(connection, "streetlight", [long_ago], MIDNIGHT)

@@ -51,8 +51,8 @@ def test_any_order_of_arrival_gives_what_recomputing_gives(database, seed):
     assert city.stored() == len(city.rows)
 
 
-def test_a_late_week_of_one_device_recomputes_nobody_else(database):
-    city, rng = City(database), random.Random(5)
+def test_a_late_week_of_one_device_recomputes_nobody_else(native_database):
+    city, rng = City(native_database), random.Random(5)
     rows = week(rng, city, 300)
     offline = city.devices[0]
     with city.connect() as connection:
@@ -63,10 +63,10 @@ def test_a_late_week_of_one_device_recomputes_nobody_else(database):
             "SELECT xmin::text, bucket FROM rollup_municipality_hour_streetlight WHERE municipality <> %s ORDER BY 2"
         )
         town = city.town_of[offline]
-        before = database.rows(others, offline), sorted(database.rows(towns, town))
+        before = native_database.rows(others, offline), sorted(native_database.rows(towns, town))
         city.store(connection, [row for row in rows if row[0] == offline])
         city.turn()
-    assert (database.rows(others, offline), sorted(database.rows(towns, town))) == before
+    assert (native_database.rows(others, offline), sorted(native_database.rows(towns, town))) == before
     city.assert_rolled(END)
 
 
@@ -212,8 +212,8 @@ def test_an_hour_of_a_kind_that_fell_quiet_is_closed_by_the_servers_clock(databa
     assert len(city.rolled("hour")) == len(city.devices)
 
 
-def test_a_mark_from_before_marks_had_devices_recomputes_the_whole_hour(database):
-    city, rng = City(database), random.Random(11)
+def test_a_mark_from_before_marks_had_devices_recomputes_the_whole_hour(native_database):
+    city, rng = City(native_database), random.Random(11)
     with city.connect() as connection:
         city.store(connection, [random_row(rng, device, MIDNIGHT + 5) for device in city.devices])
         finish(city)
