@@ -80,7 +80,7 @@ SECTIONS = {
     "server": ("database", "migrate", "register", "broker", "ingest", "api"),
     "pole": ("edge",),
     "street": ("sim",),
-    "upkeep": tuple("check account backup restore retention export import screenshots reference".split()),
+    "upkeep": ("check", "account", "backup", "restore", "retention", "export", "import", "screenshots", "reference"),
 }
 
 

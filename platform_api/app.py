@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from contracts.profiles import Profile
 from platform_api import pages, problems
 from platform_api.caller import Failures
+from platform_api.exports import Exports
 from platform_api.live import AlarmReader, BrokerFile, Subscription
 from platform_api.measured import Measured
 from platform_api.models import Problem
@@ -34,6 +35,7 @@ from platform_api.routes import (
     alarms,
     catalogue,
     devices,
+    export,
     health,
     municipality_series,
     quarantine,
@@ -92,6 +94,7 @@ def create_app(
             app.state.subscription.start()
         yield
         hub.close()
+        await app.state.exports.close()
         if app.state.subscription is not None:
             await asyncio.to_thread(app.state.subscription.stop)
         for task in tasks:
@@ -115,6 +118,7 @@ def create_app(
     app.state.settings, app.state.database, app.state.profiles = settings, pool, dict(profiles)
     app.state.hub, app.state.geojson, app.state.fleet_map, app.state.rates = hub, geojson, fleet_map, status.Rates()
     app.state.failures = Failures(settings.sign_in_failures)
+    app.state.exports = Exports(database, settings.exports)
     app.state.metrics = Measured(hub)
     app.state.subscription = Subscription(broker, hub, reader) if broker is not None else None
     app.state.query_names = {}
@@ -122,7 +126,18 @@ def create_app(
     known = [Depends(refuse_unknown_parameters)]
     api = APIRouter(prefix=PREFIX, dependencies=known)
     # ranked before devices: its paths look like a device's
-    for module in (sign_in, catalogue, municipality_series, ranked, devices, alarms, quarantine, status, stream):
+    for module in (
+        sign_in,
+        catalogue,
+        municipality_series,
+        ranked,
+        devices,
+        export,
+        alarms,
+        quarantine,
+        status,
+        stream,
+    ):
         api.include_router(module.router)
 
     @api.get("/openapi.json", include_in_schema=False)

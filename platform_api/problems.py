@@ -39,6 +39,7 @@ class Code(Enum):
     SCHEMA_MISSING = (503, "Database has no or an old schema")
     NOT_READY = (503, "Not ready")
     STREAMS_FULL = (503, "Too many open streams")
+    EXPORTS_FULL = (503, "Too many exports under way")
     OTHER = (400, "Request cannot be answered")
 
     @property

@@ -71,6 +71,9 @@ class Settings(msgspec.Struct, frozen=True):
     stream_stall_s: Annotated[
         float, Meta(gt=0, le=3600, description="Seconds after which a stream whose client reads nothing is closed.")
     ] = 60.0
+    exports: Annotated[
+        int, Meta(ge=0, le=16, description="Exports under way, each a process; one more is answered 503. 0: none.")
+    ] = 2
 
 
 class Database(msgspec.Struct, frozen=True):

@@ -14,10 +14,10 @@ import msgspec
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import StreamingResponse
 from fastapi.security import HTTPAuthorizationCredentials
-from starlette.types import Send
 
 from platform_api import caller
 from platform_api.caller import SignedIn
+from platform_api.patience import Patient
 from platform_api.problems import Code, ProblemError
 from platform_api.queries import accounts
 from platform_api.queries.database import DatabaseAwayError, DatabaseBusyError, SchemaMissingError
@@ -44,23 +44,9 @@ data: {"since":1760000031000}
 """
 
 
-class EventStream(StreamingResponse):
-    """A stream that gives up on a client that reads nothing for `stall_s`."""
-
-    media_type = "text/event-stream"
-
-    def __init__(self, content: AsyncIterator[bytes], stall_s: float) -> None:
-        super().__init__(content, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-        self._stall_s = stall_s
-
-    async def stream_response(self, send: Send) -> None:
-        async def patient(message: Any) -> None:
-            try:
-                await asyncio.wait_for(send(message), self._stall_s)
-            except TimeoutError:
-                raise OSError("the client reads nothing") from None  # the server closes the connection
-
-        await super().stream_response(patient)
+def event_stream(content: AsyncIterator[bytes], stall_s: float) -> Patient:
+    """The answer that carries events."""
+    return Patient(content, stall_s, "text/event-stream", {"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
 
 @router.get(
@@ -81,7 +67,7 @@ async def get_stream(
     settings: Configured,
     given: Annotated[HTTPAuthorizationCredentials | None, Depends(caller.bearer)],
     municipality: InMunicipality = None,
-) -> EventStream:
+) -> Patient:
     """`hello` {as_of, missed}: everything committed after as_of follows; missed: load the map again.
     `observations`: the newest of each changed device, as columns by kind. `alarms`: changed alarms, whole.
     `stale` {since}: the platform itself hears nothing at the moment; a `hello` ends it."""
@@ -95,7 +81,7 @@ async def get_stream(
         permitted = [municipality] if permitted is None or municipality in permitted else []
     client, as_of = hub.join(None if permitted is None else frozenset(permitted))
     token = caller.presented(request, given) or ""
-    return EventStream(
+    return event_stream(
         _events(request, hub, client, as_of, token, settings.stream_period_ms / 1000), settings.stream_stall_s
     )
 
