@@ -4,6 +4,7 @@ Nothing is decoded, judged, detected or told to anybody. PostgreSQL itself write
 timed, a kind after the other, into a fresh schema whose partitions are there already.
 """
 
+import resource
 import shutil
 import subprocess
 import time
@@ -48,19 +49,24 @@ class Rows:
             for kind in self.profiles:
                 self._psql(database, f"\\copy observation_{kind} TO '{self._file(kind)}' (FORMAT BINARY)", kind)
 
-    def copy_rate(self, server: DatabaseProcess, seconds_at_least: float = 6.0) -> float:
-        """Rows a second of \\copy into a fresh schema, again and again for so long; how many came in is counted."""
+    def copy_rate(self, server: DatabaseProcess, seconds_at_least: float = 6.0) -> tuple[float, float]:
+        """Rows a second and CPU us a row of \\copy into a fresh schema, again and again for so long; counted."""
         with stack.schema(server) as database:
             self._partitions(database)
-            began, times = time.monotonic(), 0
+            began, used, times = time.monotonic(), self._cpu_s(server), 0
             while (seconds := time.monotonic() - began) < seconds_at_least:
                 for kind in self.profiles:
                     self._psql(database, f"\\copy observation_{kind} FROM '{self._file(kind)}' (FORMAT BINARY)", kind)
                 times += 1
+            used = self._cpu_s(server) - used
             found = sum(database.rows(f"SELECT count(*) FROM observation_{kind}")[0][0] for kind in self.profiles)
         if found != times * self.count:
             raise Wrong(f"\\copy stored {found} of {times} times {self.count} rows")
-        return found / seconds
+        return found / seconds, 1e6 * used / found
+
+    def _cpu_s(self, server: DatabaseProcess) -> float:
+        psql = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return stack.cpu_s(server.postmaster) + psql.ru_utime + psql.ru_stime
 
     def _file(self, kind: str) -> Path:
         return self.folder / f"{kind}.copy"

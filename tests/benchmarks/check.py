@@ -56,17 +56,19 @@ def _add(found: Account, some: dict[str, dict[str, list[Any]]], profiles: dict[s
         account["rows"] += np.bincount(ids, minlength=size)
         np.add.at(account["times"], ids, np.array(group["observed_at"], np.int64) - BASE_MS)
         for name, item in profiles[kind].properties.items():
-            there = np.array([value is not None for value in group[name]])
-            units = np.array([_units(item, value) for value in group[name] if value is not None], np.int64)
+            units = _units(item, group[name])
+            there = ~np.isnan(units)
             account[f"{name} values"] += np.bincount(ids[there], minlength=size)
-            np.add.at(account[f"{name} sum"], ids[there], units)
+            np.add.at(account[f"{name} sum"], ids[there], units[there].astype(np.int64))
 
 
-def _units(item: Property, value: Any) -> int:
-    """A value in units of its last decimal; an enum's place among its values."""
+def _units(item: Property, values: list[Any]) -> Array:
+    """(n,) float64: values in units of the last decimal, an enum's place among its values; NaN for null."""
     if item.type == "enum":
-        return item.values.index(value)
-    return round(value * 10**item.decimals) if item.type == "number" else int(value)
+        places: dict[Any, float] = {value: float(place) for place, value in enumerate(item.values)}
+        return np.array([places[value] if value is not None else np.nan for value in values], np.float64)
+    units: Array = np.rint(np.array(values, np.float64) * 10 ** (item.decimals if item.type == "number" else 0))
+    return units
 
 
 def statement(profile: Profile) -> str:

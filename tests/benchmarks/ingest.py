@@ -48,6 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--in-flight", type=int, default=2000, help="most batches under way (default: %(default)s)")
     parser.add_argument("--broker", choices=sorted(stack.BROKERS), default="nats", help="default: %(default)s")
     parser.add_argument("--rate", type=float, default=0.0, help="observations a second; 0: as fast as it goes")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of [ingest], to see what it changes"
+    )
     parser.add_argument("--soak", type=float, default=0.0, metavar="SECONDS", help="long run at a fixed rate")
     parser.add_argument("--self-test", action="store_true", help="prove that a wrong result is noticed")
 
@@ -104,25 +107,32 @@ def batches(options: argparse.Namespace, place: Path, server: DatabaseProcess, c
     plan = _plan(options, options.seconds * (options.rate or GUESS), 100, options.rate or GUESS)
     load = _made(place / "load", plan)
     of = f"{plan.outboxes:,} outboxes, {plan.fleet.devices:,} devices, 100 a batch"
-    before = after = 0.0
     rows = ceiling.Rows(load, place / "rows", server, most=3_000_000) if "ceiling" in chosen else None
+    copies = []
     if rows:
-        before = rows.copy_rate(server)
-        progress(f"ceiling before: {before:,.0f} rows/s")
+        copies.append(rows.copy_rate(server))
+        progress(f"\\copy before: {copies[0][0]:,.0f} rows/s")
     cases = []
     if "batches" in chosen:
-        measured = measure(options, place, server, load)
-        cases += _cases_of(BATCHES, measured, of)
+        cases += _cases_of(BATCHES, measure(options, place, server, load), of)
     if rows:
-        after = rows.copy_rate(server)
-        progress(f"ceiling after: {after:,.0f} rows/s")
-        limit = (before + after) / 2
+        copies.append(rows.copy_rate(server))
+        progress(f"\\copy after: {copies[1][0]:,.0f} rows/s")
+        rate, cpu_us = (statistics.mean(found) for found in zip(*copies, strict=True))
+        limits = {"observations/s": rate, "CPU us/observation": cpu_us}
         cases = [
-            case("\\copy of the same rows, before", before, "rows/s", of=f"{rows.count:,} rows"),
-            case("\\copy of the same rows, after", after, "rows/s", of=f"{rows.count:,} rows"),
             *(
-                case(item.case, item.value, item.unit, against=("\\copy, mean", limit), of=item.input)
-                if item.unit == "observations/s"
+                case(
+                    f"\\copy of the same rows, {when}",
+                    copied,
+                    "rows/s",
+                    of=f"{rows.count:,} rows; {us:.2f} CPU us each",
+                )
+                for when, (copied, us) in zip(("before", "after"), copies, strict=True)
+            ),
+            *(
+                case(item.case, item.value, item.unit, against=("\\copy, mean", limits[item.unit]), of=item.input)
+                if item.unit in limits
                 else item
                 for item in cases
             ),
@@ -135,10 +145,11 @@ def measure(
 ) -> dict[str, Any]:
     """Send a load through broker and ingest into a fresh schema, and check every row; what was measured."""
     plan = load.plan
+    settings: dict[str, Any] = {"qos": plan.qos} | dict(given.split("=", 1) for given in options.set)
     with (
         stack.broker(options.broker, place) as broker,
         stack.schema(server, plan.fleet) as database,
-        stack.ingest(database, broker, place, qos=plan.qos) as ingest,
+        stack.ingest(database, broker, place, **settings) as ingest,
     ):
         progress("ingest is ready; sending")
         if options.rate and time.time() > plan.start_ms / 1000:
@@ -246,7 +257,7 @@ def _cases_of(name: str, measured: dict[str, Any], of: str) -> list[Case]:
         cases.append(case(f"{name}, median second", statistics.median(measured["second_by_second"]), "observations/s"))
     cases += [
         case(f"{name}: {process}", seconds / measured["observations"] * 1e6, "CPU us/observation")
-        for process, seconds in measured["cpu"].items()
+        for process, seconds in {**measured["cpu"], "all of them": sum(measured["cpu"].values())}.items()
     ]
     if measured["latency"]:
         cases += [

@@ -1,8 +1,8 @@
 """A load: batches of many outboxes, encoded before the run as the very bytes that go to the broker.
 
 A load is a folder: `packets.bin` (complete MQTT publications, bodies by `contracts.wire`), `index.npz` (where each
-lies, in the order in which outboxes seal them) and `load.json`. A batch's header holds its final epoch, seq, nonce and
-checksum; only `taken_ms` is written at the first send (`taken_at` tells where), so nothing is encoded during a run.
+lies; both in the order in which outboxes seal them) and `load.json`. A batch's header holds its final epoch, seq, nonce
+and checksum; only `taken_ms` is written at the first send (`taken_at`), so nothing is encoded during a run.
 Observation times begin at `start_ms` and pass at the given rate, so at that rate the load is always of now.
 """
 
@@ -117,12 +117,27 @@ def make(folder: Path, plan: Plan, processes: int = 2) -> Load:
             base += len(data)
     sealed, offset, length, body, outbox = (np.concatenate(parts) for parts in zip(*indexes, strict=True))
     order = np.argsort(sealed, kind="stable")
+    _reorder(folder / "packets.bin", offset[order].tolist(), length[order].tolist())
+    length = length[order]
     np.savez(
-        folder / "index.npz", offset=offset[order], length=length[order], body=body[order], outbox=outbox[order],
+        folder / "index.npz", offset=np.cumsum(length) - length, length=length, body=body[order], outbox=outbox[order],
         sealed_ms=sealed[order],
     )  # fmt: skip
     (folder / "load.json").write_bytes(msgspec.json.encode(plan))
     return Load(folder)
+
+
+def _reorder(file: Path, offset: list[int], length: list[int]) -> None:
+    """Put the packets of a file into the order of sealing: what is sent together lies together."""
+    other = file.with_suffix(".ordered")
+    with (
+        file.open("rb") as before,
+        mmap.mmap(before.fileno(), 0, access=mmap.ACCESS_READ) as packets,
+        other.open("wb") as after,
+    ):
+        for begin, size in zip(offset, length, strict=True):
+            after.write(packets[begin : begin + size])
+    other.replace(file)
 
 
 def _encode(plan: Plan, first: int) -> tuple[bytes, Array, Array, Array, Array]:

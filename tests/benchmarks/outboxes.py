@@ -29,12 +29,13 @@ from contracts import topics
 from contracts.cursor import Sender
 from contracts.topics import Channel
 from tests.benchmarks.load import Load, remaining_length
+from tests.benchmarks.readings import Array
 
-CONNECTIONS = 4
+CONNECTIONS = 4  # at QoS 1, where each waits for acknowledgements; at QoS 0 one is enough
 WINDOW_BATCHES = 32  # edge.settings: window_batches
 MAX_UNACKNOWLEDGED = 8_000  # of a connection at QoS 1; below NATS's max_ack_pending of 16,384
 FIRST_IN_FLIGHT = 300  # batches, until it is known how fast the store commits
-AHEAD_S = 0.8
+AHEAD_S, GROWTH, STEP_S = 1.2, 1.1, 0.1
 LOOK_S = 0.5  # how often silence is looked for
 TURN_S = 0.004  # packets that become due within it are written together
 PAUSE_S = 0.02
@@ -97,31 +98,53 @@ class Outboxes:
         self.outbox_of = {epoch: outbox for outbox, epoch in enumerate(fleet.epochs)}
         order = np.argsort(load.outbox, kind="stable").tolist()
         self.mine = [order[i * plan.batches : (i + 1) * plan.batches] for i in range(plan.outboxes)]
-        self.outbox: list[int] = load.outbox.tolist()  # by place in the order of sealing
-        self.begin: list[int] = load.offset.tolist()
-        self.end: list[int] = (load.offset + load.length).tolist()
-        self.taken_at: list[int] = load.taken_at.tolist() if plan.stamped else []
+        self.outbox: list[int] = load.outbox.tolist()  # by place in the order of sealing, which is that of the packets
+        self.begin: list[int] = [*load.offset.tolist(), len(load.packets)]
+        self.taken_at = load.taken_at if plan.stamped else None
         self.packet_id_at: list[int] = load.packet_id_at.tolist()
         self.packets = memoryview(load.packets)
+        self.bytes = np.frombuffer(load.packets, np.uint8)
         self.held: set[int] = set()  # outboxes that wait for the broker's acknowledgements
-        self.stamped = bytearray(len(self.outbox))
+        self.gone = bytearray(len(self.outbox))  # by place: 1 once it was sent
         self.sealed = self.acked = self.sent = self.resent = 0
-        self.connections = [Connection(account, number) for number in range(CONNECTIONS)]
+        self.connections = [Connection(account, number) for number in range(CONNECTIONS if self.qos else 1)]
         self.waiting: list[list[memoryview]] = [[] for _ in self.connections]
         self.cpu_s_before = _cpu_s()  # making ready does not count
         now_ms = time.monotonic_ns() // 1_000_000
         for sender, nonce in zip(self.senders, fleet.nonces, strict=True):
             sender.connect(nonce, now_ms)
 
-    def seal(self, taken_ms: int) -> int:
-        """The next batch in the order of sealing enters its outbox; which outbox."""
-        place = self.sealed
-        outbox = self.outbox[place]
-        sender = self.senders[outbox]
-        sender.seal(sender.top + 1)
-        struct.pack_into("<q", self.packets, self.taken_at[place], taken_ms)
-        self.sealed += 1
-        return outbox
+    def seal(self, upto: int, taken_ms: Array, now_ms: int) -> set[int]:
+        """Batches up to a place enter their outboxes, and leave at once where nothing waits; where something does."""
+        self.stamp(self.sealed, upto, taken_ms)
+        run, behind = self.sealed, set()
+        for place in range(self.sealed, upto):
+            sender = self.senders[self.outbox[place]]
+            seq = sender.top + 1
+            at_once = not self.qos and sender.sent == sender.top and sender.in_flight < WINDOW_BATCHES
+            sender.seal(seq)
+            if at_once:
+                sender.mark_sent(seq, now_ms)
+            else:
+                behind.add(self.outbox[place])
+                self.post_run(run, place)
+                run = place + 1
+        self.post_run(run, upto)
+        self.sealed = upto
+        return behind
+
+    def stamp(self, begin: int, end: int, taken_ms: Array) -> None:
+        """Write the times of sealing into the headers of batches."""
+        if self.taken_at is not None and end > begin:
+            places = self.taken_at[begin:end, None] + np.arange(8)
+            self.bytes[places] = taken_ms.astype("<i8").view(np.uint8).reshape(-1, 8)
+
+    def post_run(self, begin: int, end: int) -> None:
+        """Put batches that lie one after the other among what `write` will send, at QoS 0."""
+        if end > begin:
+            self.waiting[0].append(self.packets[self.begin[begin] : self.begin[end]])
+            self.gone[begin:end] = b"\1" * (end - begin)
+            self.sent += end - begin
 
     def pump(self, outbox: int, now_ms: int) -> None:
         """Send what the outbox's window grants."""
@@ -135,16 +158,13 @@ class Outboxes:
                 return
             sender.mark_sent(seq, now_ms)
 
-    def post(self, place: int, taken_ms: int = 0) -> bool:
+    def post(self, place: int) -> bool:
         """Put a batch among what `write` will send; False when too much is unacknowledged."""
-        lane = self.outbox[place] % CONNECTIONS
+        lane = self.outbox[place] % len(self.connections)
         connection = self.connections[lane]
-        begin, end = self.begin[place], self.end[place]
         if self.qos and connection.sent - connection.acknowledged >= MAX_UNACKNOWLEDGED:
             return False
-        if taken_ms and self.taken_at:
-            struct.pack_into("<q", self.packets, self.taken_at[place], taken_ms)
-        packet = self.packets[begin:end]
+        packet = self.packets[self.begin[place] : self.begin[place + 1]]
         if self.qos:
             connection.next_id = connection.next_id % 0xFFFF + 1
             struct.pack_into(">H", self.packets, self.packet_id_at[place], connection.next_id)
@@ -152,8 +172,8 @@ class Outboxes:
         self.waiting[lane].append(packet)
         connection.sent += 1
         self.sent += 1
-        self.resent += self.stamped[place]
-        self.stamped[place] = 1
+        self.resent += self.gone[place]
+        self.gone[place] = 1
         return True
 
     def write(self) -> None:
@@ -181,8 +201,8 @@ class Outboxes:
 class Pace:
     """Which batches may have been sealed by now, and when each was.
 
-    By the load's own clock, or as fast as it goes: as many under way as the store commits in AHEAD_S, so that what
-    waits stays below the silence after which an outbox sends again.
+    By the load's own clock, or as fast as it goes: ever more under way until a batch waits for AHEAD_S, which stays
+    below the silence after which an outbox sends again.
     """
 
     def __init__(self, boxes: Outboxes, load: Load, in_flight: int) -> None:
@@ -195,18 +215,20 @@ class Pace:
     def allowed(self, passed_s: float) -> int:
         if not self._in_flight:
             return int(np.searchsorted(self._sealed_ms, time.time_ns() // 1_000_000, side="right"))
-        then, acked = self._noted[0]
-        if passed_s - self._noted[-1][0] >= 0.1:
+        if passed_s - self._noted[-1][0] >= STEP_S:
             self._noted.append((passed_s, self._boxes.acked))
+            then, acked = self._noted[0]
             if passed_s - then >= 1.0:
                 self._noted.popleft()
-                committed = AHEAD_S * (self._boxes.acked - acked) / (passed_s - then)
-                self._window = max(min(self._in_flight, FIRST_IN_FLIGHT), min(self._in_flight, int(committed)))
+            committed_a_s = (self._boxes.acked - acked) / (passed_s - then)
+            waits_s = self._window / max(1.0, committed_a_s)  # Little's law
+            wanted = self._window * GROWTH if waits_s < AHEAD_S else AHEAD_S * committed_a_s
+            self._window = min(self._in_flight, max(FIRST_IN_FLIGHT, int(wanted)))
         return min(self.total, self._boxes.acked + self._window)
 
-    def taken_ms(self, place: int) -> int:
-        """When an outbox had the batch."""
-        return time.time_ns() // 1_000_000 if self._in_flight else int(self._sealed_ms[place])
+    def taken_ms(self, begin: int, end: int) -> Array:
+        """When the outboxes had these batches."""
+        return np.full(end - begin, time.time_ns() // 1_000_000) if self._in_flight else self._sealed_ms[begin:end]
 
 
 def deliver(load: Load, account: Credentials, options: argparse.Namespace) -> None:
@@ -242,8 +264,8 @@ def deliver(load: Load, account: Credentials, options: argparse.Namespace) -> No
             last_ack = now if boxes.acked > before else last_ack
         sealing = sealing and boxes.sealed < pace.total and (not options.seconds or now - began < options.seconds)
         if sealing:
-            for _ in range(pace.allowed(now - began) - boxes.sealed):
-                dirty.add(boxes.seal(pace.taken_ms(boxes.sealed)))
+            upto = max(boxes.sealed, pace.allowed(now - began))
+            dirty |= boxes.seal(upto, pace.taken_ms(boxes.sealed, upto), now_ms)
         for outbox in dirty:
             boxes.pump(outbox, now_ms)
         if now >= next_look:
@@ -277,8 +299,14 @@ def pour(load: Load, account: Credentials) -> None:
                 granted = min(total, int(lines[-1])) if lines else granted
             else:
                 next(one for one in boxes.connections if one.socket is source).take_acknowledgements()
-        while boxes.sent < granted and boxes.post(boxes.sent, time.time_ns() // 1_000_000):
-            pass
+        if boxes.sealed < granted:
+            boxes.stamp(boxes.sealed, granted, np.full(granted - boxes.sealed, time.time_ns() // 1_000_000))
+            boxes.sealed = granted
+        if boxes.qos:
+            while boxes.sent < granted and boxes.post(boxes.sent):
+                pass
+        else:
+            boxes.post_run(boxes.sent, granted)
         boxes.write()
         if time.monotonic() >= next_word:
             next_word += 1.0
