@@ -38,7 +38,7 @@ from tests.waiting import wait_for
 
 SEAL_S = 1.0  # edge.settings: an observation waits no longer for its batch to fill
 SIM_TOWN = "41280"
-READY_S, ENCODED_A_S = 5.0, 100_000.0  # until the first batch of a load: for its encoding and its process to start
+READY_S, ENCODED_A_S = 8.0, 50_000.0  # until the first batch of a load: for its encoding and its process to start
 SIM_GROUP_MS = group_ms_for(1.0)  # the simulator hands over what belongs to a group when the group's time is over
 BARE_ROUNDS = 300
 SHARES = (0.5, 0.99)
@@ -87,6 +87,8 @@ def run(options: argparse.Namespace) -> list[Case]:
             last = sending.finish(3 * options.seconds + 120)
         finally:
             sending.stop()
+        if last["late_ms"]:
+            raise Wrong(f"the load began {last['late_ms']} ms late, so its observations are not of now")
         if not last["finished"]:
             raise Wrong(f"only {last['acked']} of {last['sealed']} batches were committed")
         counted: dict[str, Any] = {}

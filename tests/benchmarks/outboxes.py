@@ -201,13 +201,14 @@ class Outboxes:
 class Pace:
     """Which batches may have been sealed by now, and when each was.
 
-    By the load's own clock, or as fast as it goes: ever more under way until a batch waits for AHEAD_S, which stays
+    By the load's own clock (later by what its start was missed by), or as fast as it goes: ever more under way until a batch waits for AHEAD_S, which stays
     below the silence after which an outbox sends again.
     """
 
     def __init__(self, boxes: Outboxes, load: Load, in_flight: int) -> None:
         self._boxes, self._in_flight = boxes, in_flight
-        self._sealed_ms = load.sealed_ms
+        self.late_ms = max(0, time.time_ns() // 1_000_000 - load.plan.start_ms) if not in_flight else 0
+        self._sealed_ms = load.sealed_ms + self.late_ms
         self._window = min(in_flight, FIRST_IN_FLIGHT)
         self._noted: deque[tuple[float, int]] = deque([(0.0, 0)])
         self.total = len(boxes.outbox)
@@ -278,7 +279,7 @@ def deliver(load: Load, account: Credentials, options: argparse.Namespace) -> No
             _tell(boxes, now - began)
         if now - last_ack > options.patience:
             break
-    _tell(boxes, last_ack - began, finished=boxes.acked == boxes.sealed)
+    _tell(boxes, last_ack - began, finished=boxes.acked == boxes.sealed, late_ms=pace.late_ms)
 
 
 def pour(load: Load, account: Credentials) -> None:
