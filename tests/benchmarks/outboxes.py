@@ -201,8 +201,8 @@ class Outboxes:
 class Pace:
     """Which batches may have been sealed by now, and when each was.
 
-    By the load's own clock (later by what its start was missed by), or as fast as it goes: ever more under way until a batch waits for AHEAD_S, which stays
-    below the silence after which an outbox sends again.
+    By the load's own clock (later by what its start was missed by), or as fast as it goes: ever more under way until a
+    batch waits for AHEAD_S, which stays below the silence after which an outbox sends again.
     """
 
     def __init__(self, boxes: Outboxes, load: Load, in_flight: int) -> None:
