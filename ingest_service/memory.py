@@ -75,6 +75,7 @@ class Memory:
         self._forget()
         store.forget()
         self.refresh_registry(store)
+        self.registry.index()
         for kind, slots in self.registry.slots_in.items():
             self.fleet.make_room(kind, slots)
         for kind in self._profiles:

@@ -8,12 +8,17 @@ from contracts.profiles import Profile
 from ingest_service import live
 from ingest_service.columns import Block, empty_columns
 from ingest_service.detection.fleet import Fleet
+from ingest_service.names import NameIndex
 from ingest_service.newest import Newest
+from ingest_service.scan import Scanner
 from ingest_service.store import copy_rows
 
 
 def compile_kernels(profiles: Mapping[str, Profile]) -> None:
     """Run every kernel once, on one observation of nothing."""
+    index = NameIndex()
+    index.add(["nobody"], [0])
+    Scanner(profiles).scan([b"{}"], [0], [0], index)
     fleet = Fleet(profiles)
     for kind, profile in profiles.items():
         columns = empty_columns(profile, 1)
