@@ -89,7 +89,16 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await pool.open()
         hub.attach(asyncio.get_running_loop())
-        tasks = [asyncio.create_task(item) for item in (reader.run(), reader.listen(), fleet_map.keep_warm())]
+        tasks: list[asyncio.Task[Any]] = [
+            asyncio.create_task(item)
+            for item in (
+                reader.run(),
+                reader.listen(),
+                fleet_map.keep_warm(),
+                # half a second's work, which the first question with a parameter would wait for
+                asyncio.to_thread(document, app),
+            )
+        ]
         if app.state.subscription is not None:
             app.state.subscription.start()
         yield

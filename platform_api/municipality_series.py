@@ -22,7 +22,7 @@ async def answer(
     """At most `points` buckets of [from_at, to_at); the first begins at or before from_at."""
     width = thinning.width_s(from_at, to_at, points, HOUR_S)
     begin = thinning.floor(from_at, width)
-    closed_until = await query.series_edge(database, profile.kind, "hour")
+    closed_until = (await query.series_edge(database, profile.kind, "hour", None, begin, to_at)).closed_until
     edge = begin if closed_until is None else max(begin, thinning.floor(closed_until, HOUR_S))
     rows = await query.municipality_series(
         database, profile, items, municipality, width_s=width, from_at=begin, to_at=to_at, edge=edge

@@ -101,13 +101,13 @@ async def _rolled(database: Database, asked: Question, gap_s: float) -> Series:
     if unit == "hour" and "day" in asked.profile.rollups and width % DAY_S == 0:
         unit = "day"
     begin = thinning.floor(asked.from_at, width)
-    closed_until = await query.series_edge(database, asked.profile.kind, unit)
-    edge = begin if closed_until is None else max(begin, thinning.floor(closed_until, DAY_S if unit == "day" else 3600))
     device_id = asked.device.device_id
-    buckets = query.Buckets(device_id, unit, width, begin, asked.to_at, edge)
-    late = await query.series_late(database, asked.profile.kind, device_id, begin, min(asked.to_at, edge))
-    rows = await (query.series_rollup_late if late else query.series_rollup)(
-        database, asked.profile, asked.items, buckets
+    known = await query.series_edge(database, asked.profile.kind, unit, device_id, begin, asked.to_at)
+    edge = begin
+    if known.closed_until is not None:
+        edge = max(begin, thinning.floor(known.closed_until, DAY_S if unit == "day" else 3600))
+    rows = await (query.series_rollup_late if known.late else query.series_rollup)(
+        database, asked.profile, asked.items, query.Buckets(device_id, unit, width, begin, asked.to_at, edge)
     )
     gap_s = max(gap_s, GAP_BUCKETS * width)
     times = [row["observed_at"] for row in rows]

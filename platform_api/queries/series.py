@@ -53,7 +53,7 @@ async def series_rollup(database: Database, profile: Profile, items: list[Proper
 
 
 async def series_rollup_late(database: Database, profile: Profile, items: list[Property], asked: Buckets) -> list[Row]:
-    """The same, where `series_late` says that the rollups do not hold everything yet."""
+    """The same, where `series_edge` says that the rollups do not hold everything yet."""
     return await _rollup(database, "series_rollup_late", profile, items, asked)
 
 
@@ -78,17 +78,20 @@ async def _rollup(database: Database, name: str, profile: Profile, items: list[P
     )
 
 
-async def series_late(database: Database, kind: str, device_id: int, from_at: int, to_at: int) -> bool:
-    """Whether some of the device's rollups in the span wait to be made anew."""
-    parameters = {"kind": kind, "device_id": device_id, "from_at": instant(from_at), "to_at": instant(to_at)}
-    row = await database.row("series_late", parameters)
-    return row is not None and bool(row["late"])
+class Edge(msgspec.Struct, frozen=True):
+    closed_until: int | None  # ms; None before the first rollup
+    late: bool  # whether some of the device's rollups in the span wait to be made anew
 
 
-async def series_edge(database: Database, kind: str, unit: str) -> int | None:
-    """Up to when the rollups of a kind and unit are closed, ms; None before the first."""
-    row = await database.row("series_edge", {"kind": kind, "unit": unit})
-    return row["closed_until"] if row else None
+async def series_edge(
+    database: Database, kind: str, unit: str, device_id: int | None, from_at: int, to_at: int
+) -> Edge:
+    """Up to when the rollups of a kind and unit are closed, and whether those of a device hold everything."""
+    parameters = {
+        "kind": kind, "unit": unit, "device_id": device_id, "from_at": instant(from_at), "to_at": instant(to_at)
+    }  # fmt: skip
+    row = await database.row("series_edge", parameters)
+    return Edge(row["closed_until"], row["late"]) if row else Edge(None, False)
 
 
 async def series_first_bucket(

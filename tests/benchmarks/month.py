@@ -2,8 +2,8 @@
 """A month of a province, made in place: every value follows from the device's number and the time, so that any answer can
 be worked out again without the database.
 
-`build` fills a migrated schema: devices of four kinds in five municipalities, an observation each 300 s for 30 days, time
-by time as they would have come; hours rolled up and partitions closed by ingest's own statements as the month goes on, three
+`build` fills a migrated schema: devices of four kinds in five municipalities, an observation each 300 s for 30 days (or fewer),
+time by time as they would have come; hours rolled up and partitions closed by ingest's own statements as the month goes on, three
 connections abreast. The last hour stays open and the last partition hot. `value` says in numpy what `FORMULAS` says in SQL.
 """
 
@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
@@ -28,9 +29,8 @@ from tests.benchmarks.report import progress
 
 Array = NDArray[Any]
 KINDS = profiles.load(environ={})
-PERIOD_S, SLOTS = 300, 30 * 24 * 12
+PERIOD_S, SLOTS_A_DAY = 300, 288
 END_MS = 1_793_502_000_000  # 2026-11-01 03:00 UTC, in the middle of a partition
-BEGIN_MS = END_MS - SLOTS * PERIOD_S * 1000
 EDGE_MS = END_MS - HOUR_MS  # up to where hours are closed
 TOWNS = {"41280": (0, 5), "41480": (5, 7), "41500": (7, 8), "41570": (8, 9), "41590": (9, 10)}  # of device_id % 10
 SHARES = {"streetlight": (0, 14), "waste_container": (14, 17), "parking_spot": (17, 19), "off_street_parking": (19, 20)}
@@ -99,17 +99,39 @@ def place_of(device_id: Array) -> tuple[Array, Array]:
     return latitude, 126.7 + device_id * 6271 % 10_009 / 10_009 * 0.1
 
 
-def slot_ms(device_id: int, slot: int) -> int:
-    """When a device says its word of a slot."""
-    return BEGIN_MS + (slot * PERIOD_S + device_id % PERIOD_S) * 1000
+class Month(msgspec.Struct, frozen=True):
+    """How much of it: devices 1 to `devices`, `days` of each."""
+
+    devices: int
+    days: int = 30
+
+    @property
+    def slots(self) -> int:
+        return self.days * SLOTS_A_DAY
+
+    @property
+    def begin_ms(self) -> int:
+        return END_MS - self.slots * PERIOD_S * 1000
+
+    @property
+    def observations(self) -> int:
+        return self.devices * self.slots
+
+    def slot_ms(self, device_id: int, slot: int) -> int:
+        """When a device says its word of a slot."""
+        return self.begin_ms + (slot * PERIOD_S + device_id % PERIOD_S) * 1000
+
+    def at(self) -> str:
+        """The same in SQL."""
+        return f"to_timestamp({self.begin_ms // 1000} + s * {PERIOD_S} + device_id % {PERIOD_S})"
 
 
 def settings(url: str, schema: str) -> Settings:
     return Settings(url=url, schema=schema)
 
 
-def register(connection: "psycopg.Connection[Any]", devices: int) -> None:
-    """Devices 1 to `devices`, their newest observations, and alarms of one in a hundred."""
+def register(connection: "psycopg.Connection[Any]", month: Month) -> None:
+    """The devices, their newest observations, and alarms of one in a hundred."""
     for place, code in enumerate(TOWNS):
         connection.execute(
             "INSERT INTO municipality (code, name_ko, name_en, latitude, longitude) VALUES (%s, %s, %s, %s, 126.75)",
@@ -118,7 +140,7 @@ def register(connection: "psycopg.Connection[Any]", devices: int) -> None:
     connection.execute(
         "INSERT INTO agent (agent_id, municipality, name) SELECT row_number() OVER (ORDER BY code, n), code, 'pole-' || n FROM municipality, generate_series(1, 200) n"
     )
-    ids = np.arange(1, devices + 1)
+    ids = np.arange(1, month.devices + 1)
     latitude, longitude = place_of(ids)
     with connection.cursor() as cursor, cursor.copy(
         "COPY device (device_id, municipality, name, kind, agent_id, label_ko, label_en, latitude, longitude, attributes) FROM STDIN"
@@ -141,8 +163,8 @@ def register(connection: "psycopg.Connection[Any]", devices: int) -> None:
     for kind, formulas in FORMULAS.items():
         connection.execute(
             f"INSERT INTO newest_{kind} (device_id, observed_at, {', '.join(formulas)}, as_of)"
-            f" SELECT device_id, to_timestamp({BEGIN_MS // 1000} + s * {PERIOD_S} + device_id % {PERIOD_S}), {', '.join(formulas.values())}, now()"
-            f" FROM device, (VALUES ({SLOTS - 1})) slot (s) WHERE kind = '{kind}'".encode()
+            f" SELECT device_id, {month.at()}, {', '.join(formulas.values())}, now()"
+            f" FROM device, (VALUES ({month.slots - 1})) slot (s) WHERE kind = '{kind}'".encode()
         )
     connection.execute(
         f"INSERT INTO alarm (municipality, device_id, condition, detector, severity, state, opened_at, last_finding_at)"
@@ -152,15 +174,15 @@ def register(connection: "psycopg.Connection[Any]", devices: int) -> None:
     connection.execute("VACUUM ANALYZE")
 
 
-def build(url: str, schema: str, devices: int) -> float:
+def build(url: str, schema: str, month: Month) -> float:
     """The whole month; seconds that it took."""
     began = time.monotonic()
     migrate(settings(url, schema), KINDS)
     with connect(settings(url, schema), name="month") as connection:
-        register(connection, devices)
+        register(connection, month)
         kept = Partitions(KINDS, 6)
         for kind in KINDS:
-            kept.ensure(connection, kind, range(BEGIN_MS, END_MS, HOUR_MS), END_MS)
+            kept.ensure(connection, kind, range(month.begin_ms, END_MS, HOUR_MS), END_MS)
         ranges = listed(connection, "streetlight")
     to_roll: queue.Queue[tuple[int, int] | None] = queue.Queue(maxsize=2)
     to_close: queue.Queue[tuple[int, int] | None] = queue.Queue(maxsize=2)
@@ -168,7 +190,7 @@ def build(url: str, schema: str, devices: int) -> float:
     steps = [
         threading.Thread(target=_guarded, args=(failed, work, url, schema), daemon=True)
         for work in (
-            lambda c: _insert(c, [(low, high) for low, high, _ in ranges], to_roll),
+            lambda c: _insert(c, month, [(low, high) for low, high, _ in ranges], to_roll),
             lambda c: _roll(c, to_roll, to_close),
             lambda c: _close(c, to_close, len(ranges)),
         )
@@ -198,13 +220,17 @@ def _guarded(failed: list[BaseException], work: Callable[[Any], None], url: str,
         failed.append(error)
 
 
-def _insert(connection: Any, ranges: list[tuple[int, int]], then: "queue.Queue[tuple[int, int] | None]") -> None:
+def _insert(
+    connection: Any, month: Month, ranges: list[tuple[int, int]], then: "queue.Queue[tuple[int, int] | None]"
+) -> None:
     for low, high in ranges:
-        first, last = (max(low, BEGIN_MS) - BEGIN_MS) // 300_000, (min(high, END_MS) - BEGIN_MS) // 300_000
+        first, last = (
+            (min(max(at, month.begin_ms), END_MS) - month.begin_ms) // (PERIOD_S * 1000) for at in (low, high)
+        )
         for kind, formulas in FORMULAS.items():
             connection.execute(
                 f"INSERT INTO observation_{kind} (device_id, observed_at, {', '.join(formulas)})"
-                f" SELECT device_id, to_timestamp({BEGIN_MS // 1000} + s * {PERIOD_S} + device_id % {PERIOD_S}), {', '.join(formulas.values())}"
+                f" SELECT device_id, {month.at()}, {', '.join(formulas.values())}"
                 f" FROM generate_series({first}, {last - 1}) s, (SELECT device_id FROM device WHERE kind = '{kind}' ORDER BY device_id % {PERIOD_S}) d".encode()
             )
         then.put((low, high))

@@ -96,8 +96,8 @@ CASES: list[tuple[str, Question, set[str], set[str]]] = [
         set(),
     ),
     (
-        "series_late",
-        lambda database: series.series_late(database, "streetlight", 20, END_MS - DAY_MS, EDGE_MS),
+        "series_edge",
+        lambda database: series.series_edge(database, "streetlight", "hour", 20, END_MS - DAY_MS, EDGE_MS),
         set(),
         set(),
     ),
