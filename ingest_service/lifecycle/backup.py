@@ -40,9 +40,10 @@ def backup(
                     if not first[0]:
                         deque(parts, 0)
                         continue
-                    piece = archive.Piece(f"tables/{table.name}/{number:06}.copy.zst", table.name, 0, 0, "", *window)
+                    piece = archive.Piece(f"tables/{table.name}/{number:06}.copy.zst", table.name, 0, 0, "")
                     for rows, size in writer.add_rows(piece, chain([first], parts)):
                         progress.add(rows, size, table.name)
+                    piece.begin, piece.end = whole_schema.extent(found, table, window)
             for member, content in files.items():
                 writer.add_file(member, content)
     return manifest

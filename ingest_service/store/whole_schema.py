@@ -76,8 +76,22 @@ def _engine(found: Snapshot) -> str:
 
 def windows(found: Snapshot, table: Table) -> list[Window]:
     """The pieces in which a table is saved: observations by partition."""
-    observed = table.name.startswith(OBSERVATIONS) and "observed_at" in table.columns
-    return found.windows(table.name) if observed else [(None, None)]
+    return found.windows(table.name) if _observed(table) else [(None, None)]
+
+
+def _observed(table: Table) -> bool:
+    return table.name.startswith(OBSERVATIONS) and "observed_at" in table.columns
+
+
+def extent(found: Snapshot, table: Table, window: Window) -> Window:
+    """A window whose bounds are known, for one that holds rows: a partition of somebody's own making may have none."""
+    if None not in window or not _observed(table):
+        return window
+    statement = sql.SQL("SELECT min(observed_at), max(observed_at) + interval '1 ms' FROM {} WHERE {}").format(
+        sql.Identifier(table.name), snapshot.within(window, sql.Identifier("observed_at"))
+    )
+    begin, end = found.rows(statement)[0]
+    return begin, end
 
 
 def rows_at_once(table: Table) -> int:
