@@ -236,7 +236,8 @@ class Uplink:
                 nonce=nonce,
                 first=epoch.next_number,
                 count=0,
-                clock_ms=0 if self._outbox.backlog else clock_ms,
+                # of an older epoch it would say nothing: a restored database may lack what the live one has sent
+                clock_ms=clock_ms if key == live.epoch and not self._outbox.backlog else 0,
                 taken_ms=wall_ms,
                 backlog=self._outbox.backlog,
             )

@@ -192,3 +192,14 @@ def test_header_tells_floor_backlog_and_stamps():
     assert (header.seq, header.floor, header.first, header.count, header.nonce) == (1, 1, 1, 10, 7)
     assert header.backlog == 20
     assert header.taken_ms == 10_000
+
+
+def test_only_the_live_epoch_tells_the_clock_in_its_heartbeat():
+    """An older one may be all there in a restored database that lacks what the live one has sent."""
+    street = Street()
+    street.batches(1)
+    street.outbox.commit(1, 1)
+    street.outbox.open_epoch(clock_ms=0)
+    street.link.nonce = 7
+    street.uplink.pump(street.now_ms, wall_ms=street.now_ms, clock_ms=5)
+    assert {header.epoch: header.clock_ms for header in street.link.sent} == {1: 0, 2: 5}

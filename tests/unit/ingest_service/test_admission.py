@@ -227,6 +227,13 @@ def test_a_heartbeat_with_a_backlog_tells_no_clock_or_every_device_behind_it_wou
     assert flush.clocks == {}
 
 
+def test_a_heartbeat_that_counts_further_than_the_cursor_tells_no_clock_for_the_database_was_restored():
+    flush = admit(batch(b"", seq=0, count=0, first=3, floor=0))
+    assert [tally.after for tally in flush.tallies.values()] == [Position(0, 1)]  # it is answered, and will send again
+    assert flush.clocks == {}
+    assert admit(batch(b"", seq=0, count=0, first=1, floor=0)).clocks != {}
+
+
 def test_a_clock_that_ran_ahead_is_held_to_what_is_believed_of_observations():
     flush = admit(batch(lights(GOOD), clock_ms=NOW_MS + 1000 * YEAR_S))
     assert list(flush.clocks.values()) == [NOW_MS + 120_000]
