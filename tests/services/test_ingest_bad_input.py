@@ -247,6 +247,7 @@ def test_what_the_database_refuses_to_admit_stays_and_blames_nobody_else(town, b
         )
         assert '"odd"' in found[0][1]
         assert found[0][2] is None
+        wait_for(lambda: stored(town, "poison-"))  # each by itself: the one after the refused one follows
         assert stored(town, "poison-") == [("poison-1", START_MS + 1, 220.0)]
         counted = account(town, sender.epoch)
         assert (counted["quarantined"], counted["committed"]) == (2, 100)
