@@ -1,8 +1,9 @@
 """Rollups on TimescaleDB: continuous aggregates, which the roller refreshes as it closes hours and finds late rows.
 
-TimescaleDB knows from its invalidation log what has changed in a span, and makes that anew; a span without changes
-costs nothing. Which span is due, and up to when rollups are closed, is the roller's to say (`rolling`): no refresh
-policy runs beside it, so what `rollup_watermark` and `rollup_due` tell a reader holds as it does without TimescaleDB.
+Which span is due, and up to when rollups are closed, is the roller's to say (`rolling`): no refresh policy runs beside
+it, so what `rollup_watermark` and `rollup_due` tell a reader holds as it does without TimescaleDB. A span is made anew
+whatever TimescaleDB's invalidation log says: rows that are committed while a refresh moves the log's threshold are
+missing there (seen with 2.29.2: two late rows of 12,000 on a busy machine).
 """
 
 from datetime import UTC, datetime
@@ -38,7 +39,8 @@ def stored_in(connection: Connection, rollup: str) -> str:
 def _refresh(connection: Connection, rollup: str, from_ms: int, to_ms: int) -> None:
     functions = engine.stored(connection).functions
     connection.execute(
-        f"CALL {functions}.refresh_continuous_aggregate(%s::regclass, %s::timestamptz, %s::timestamptz)".encode(),
+        f"CALL {functions}.refresh_continuous_aggregate(%s::regclass, %s::timestamptz, %s::timestamptz, "
+        "force => true)".encode(),
         (rollup, _at(from_ms), _at(to_ms)),
     )
 
