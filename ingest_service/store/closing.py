@@ -21,6 +21,7 @@ from ingest_service.store.partitions import Range, listed
 
 LOCK_WAIT = "200ms"  # ingest stands still behind whoever waits for an exclusive lock
 ATTEMPTS, ATTEMPT_EVERY_S = 30, 1.0
+SORT_ATTEMPTS = 3  # TimescaleDB asks for the last lock when the work is done, and begins anew
 LATE_MOST = 5_000  # late rows that are moved while writers wait
 GROWN, GROWN_MUCH = 1.1, 1.5  # a closed partition that grew so much is rewritten: once it is quiet, or at once
 
@@ -62,7 +63,7 @@ def close(connection: Connection, kind: str, partition: Range, wait: Wait = time
     _, _, name = partition
     began = time.monotonic()
     if engine.stored(connection).timescale:
-        sorted_ = _again(connection, wait, lambda: _sort(connection, kind, name))
+        sorted_ = _again(connection, wait, lambda: _sort(connection, kind, name), attempts=SORT_ATTEMPTS)
         if sorted_:
             log("chunk.closed", chunk=name, seconds=round(time.monotonic() - began, 1))
         return sorted_
@@ -198,9 +199,9 @@ def _move(name: str, columns: str) -> bytes:
     ).encode()
 
 
-def _again(connection: Connection, wait: Wait, step: Callable[[], None]) -> bool:
+def _again(connection: Connection, wait: Wait, step: Callable[[], None], *, attempts: int | None = None) -> bool:
     """Try a step that needs a lock until it is had, ingest going on in between; whether it was."""
-    for _ in range(ATTEMPTS):
+    for _ in range(attempts or ATTEMPTS):
         try:
             step()
             return True

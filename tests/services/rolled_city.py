@@ -35,7 +35,7 @@ Row = tuple[int, int, dict[str, float | None], int]  # device_id, observed_ms, n
 
 class City:
     def __init__(self, database: Database, *, lamps: int = 3, partition_hours: int = 24) -> None:
-        self.settings = Settings(url=database.url, schema=database.schema)
+        self.settings = Settings(url=database.url, schema=database.schema, partition_hours=partition_hours)
         self.database = database
         migrate(self.settings, KINDS)
         devices = [

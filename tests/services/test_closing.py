@@ -21,6 +21,12 @@ TRIGGERS = "SELECT count(*) FROM pg_trigger WHERE tgname = 'keep_late' AND tgrel
 KEPT = "SELECT device_id, (extract(epoch FROM observed_at) * 1000)::bigint FROM observation_streetlight ORDER BY 1, 2"
 
 
+@pytest.fixture
+def database(native_database):
+    """Partitions; the chunks of TimescaleDB are in test_timescale."""
+    return native_database
+
+
 def rows_of(city, count, seed=1):
     """Distinct (device, instant) in the partition."""
     rng = random.Random(seed)

@@ -2,8 +2,10 @@
 COPY; and on the server that DURE_TEST_TIMESCALE_URL names, where one is.
 """
 
+import random
 import secrets
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -15,11 +17,13 @@ from contracts import profiles
 from contracts.profiles import Profile
 from ingest_service.rollups import Roller
 from ingest_service.settings import Database as Settings
-from ingest_service.store import engine, partitions, retention, rolling, timescale_chunks
+from ingest_service.store import closing, engine, partitions, retention, rolling, timescale_chunks
 from ingest_service.store.connection import Connection, connect
 from ingest_service.store.migrate import migrate
 from tests.database_fixture import TIMESCALE_URL
 from tests.services import pglite_fixture
+from tests.services.ingest_fixture import schema
+from tests.services.rolled_city import MIDNIGHT, City, random_row
 
 SHIPPED = profiles.load(environ={})
 LIGHT = SHIPPED["streetlight"]
@@ -245,6 +249,69 @@ def test_a_property_that_a_profile_brings_later_becomes_a_column_of_the_rollups_
             227.0,
         )
         assert one(connection, f"SELECT battery_mean, voltage_count FROM rollup_day_streetlight {where}") == (12.0, 72)
+
+
+def test_a_late_observation_that_the_invalidation_log_lacks_corrects_its_rollups(connection: Connection) -> None:
+    """What is committed while a refresh moves the log's threshold is not in it."""
+    if connection.execute("SELECT current_setting('timescaledb.skip_cagg_invalidation', true)").fetchone() == (None,):
+        pytest.skip("this TimescaleDB writes its invalidation log always")
+    put(connection, MORNING, MORNING + DAY + 2 * HOUR)
+    rolls = roller()
+    rolls.roll_up(connection, LIGHT)
+    connection.execute("SET timescaledb.skip_cagg_invalidation TO on")
+    put(connection, MORNING + 3 * HOUR, MORNING + 4 * HOUR, devices="7, 7", voltage="320")
+    connection.execute("RESET timescaledb.skip_cagg_invalidation")
+    mark(connection, MORNING + 3 * HOUR, [7])
+    rolls.roll_up(connection, LIGHT)
+    for rollup in ("rollup_hour_streetlight", "rollup_day_streetlight", "rollup_municipality_hour_streetlight"):
+        assert one(connection, f"SELECT max(voltage_max) FROM {rollup} WHERE voltage_max <> 240") == (327.0,)
+
+
+@pytest.mark.skipif(not TIMESCALE_URL, reason="needs COPY: a server in DURE_TEST_TIMESCALE_URL")
+def test_rows_that_arrive_while_a_chunk_is_sorted_are_neither_lost_nor_doubled() -> None:
+    with schema(TIMESCALE_URL) as database:
+        city, stop, counts = City(database), threading.Event(), []
+
+        def write(number: int) -> None:
+            rng = random.Random(number)
+            with city.connect() as writer:
+                while not stop.wait(0.01):
+                    moments = [MIDNIGHT + rng.randrange(6 * HOUR_MS) for _ in range(rng.choice((1, 5, 200)))]
+                    city.store(writer, [random_row(rng, rng.choice(city.devices), moment) for moment in moments])
+
+        def read() -> None:
+            while not stop.is_set():
+                counts.append(city.stored())
+
+        threads = [threading.Thread(target=write, args=(number,)) for number in range(2)]
+        threads.append(threading.Thread(target=read))
+        for thread in threads:
+            thread.start()
+        done = 0
+        with city.connect() as closer:
+            ends = time.monotonic() + 30
+            while done < 15 and time.monotonic() < ends:
+                for chunk in partitions.listed(closer, "streetlight"):
+                    done += closing.close(closer, "streetlight", chunk, lambda _: time.sleep(0.05))
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert done > 3
+        assert counts == sorted(counts)
+        at_ms = "(extract(epoch FROM observed_at) * 1000)::bigint"
+        kept = f"SELECT device_id, {at_ms} FROM observation_streetlight ORDER BY 1, 2"
+        assert database.rows(kept) == sorted((row[0], row[1]) for row in city.rows)
+
+
+@pytest.mark.skipif(not TIMESCALE_URL, reason="needs COPY: a server in DURE_TEST_TIMESCALE_URL")
+def test_copy_goes_into_the_columnstore_at_once() -> None:
+    with schema(TIMESCALE_URL) as database:
+        city, rng = City(database), random.Random(1)
+        with city.connect() as connection:
+            city.store(connection, [random_row(rng, city.devices[0], MIDNIGHT + second) for second in range(3000)])
+            ((_, _, name),) = partitions.listed(connection, "streetlight")
+            assert one(connection, f"SELECT count(*) FROM ONLY {name}") == (0,)
+            assert city.stored() == 3000
 
 
 def test_a_job_of_the_database_sorts_what_late_observations_left(connection: Connection) -> None:
