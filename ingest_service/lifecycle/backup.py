@@ -14,7 +14,8 @@ from itertools import chain
 from pathlib import Path
 
 from contracts import profiles
-from ingest_service.lifecycle import archive, sinks
+from ingest_service.lifecycle import archive
+from ingest_service.lifecycle.output import whole
 from ingest_service.lifecycle.progress import Progress
 from ingest_service.settings import Database
 from ingest_service.store import snapshot, whole_schema
@@ -32,7 +33,7 @@ def backup(
     with snapshot.opened(database, None, name="backup") as found:
         described = whole_schema.describe(found)
         manifest = archive.Manifest(archive.FORMAT, now, version(), database.schema, described)
-        with sinks.whole(output, MODE) as stream, archive.Writer(stream, manifest) as writer:
+        with whole(output, MODE) as stream, archive.Writer(stream, manifest) as writer:
             for table in described.tables:
                 for number, window in enumerate(whole_schema.windows(found, table)):
                     parts = found.copy(whole_schema.rows_of(table, window), whole_schema.rows_at_once(table))

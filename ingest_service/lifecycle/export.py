@@ -12,6 +12,7 @@ import msgspec
 
 from contracts.profiles import Profile
 from ingest_service.lifecycle import sinks
+from ingest_service.lifecycle.output import whole
 from ingest_service.lifecycle.progress import Progress
 from ingest_service.lifecycle.table import Reader
 from ingest_service.settings import Database
@@ -41,7 +42,7 @@ def export(database: Database, wish: Wish, format: str, output: Path | None, pro
         every = wish.municipalities is None and wish.devices is None
         ids = None if every else [place.device_id for place in places]
         reader = Reader(profile, places)
-        with sinks.whole(output) as file:
+        with whole(output) as file:
             stream = sinks.Counting(file)
             sink = sinks.opened(format, stream, profile)
             for window in found.windows(table, wish.begin, wish.end) if places else []:

@@ -1,11 +1,6 @@
-"""Files of observations, written: CSV and Parquet as streams, and an output that appears whole or not at all."""
+"""Files of observations, written: CSV and Parquet as streams."""
 
 import json
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import pyarrow as pa
@@ -97,26 +92,3 @@ class Counting:
 def opened(format: str, stream: Counting, profile: Profile) -> Sink:
     """The sink of a format (csv or parquet)."""
     return CsvSink(stream, profile) if format == "csv" else ParquetSink(stream, profile)
-
-
-@contextmanager
-def whole(path: Path | None, mode: int = 0o644) -> Iterator[BinaryIO]:
-    """A file that appears under its name only when it is complete and on the disk; None: stdout."""
-    if path is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-    try:
-        with os.fdopen(descriptor, "w+b") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise

@@ -29,6 +29,12 @@ def test_the_agent_loads_nothing_that_a_small_box_lacks():
     assert loaded.isdisjoint(HEAVY)
 
 
+def test_help_and_backups_want_nothing_that_only_files_of_observations_need():
+    for command in ("export", "import"):
+        assert "pyarrow" not in modules_after(command, "--help")
+    assert "pyarrow" not in modules_after("backup", "--verify", "no-such-file")
+
+
 def test_help_loads_no_part_at_all():
     packages = {name.split(".")[0] for name in modules_after("--help")}
     assert packages.isdisjoint({command.module.split(".")[0] for command in dure.COMMANDS.values()})
