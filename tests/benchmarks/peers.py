@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from broker.state import free_port
 from contracts import profiles as kinds
 from contracts import wire
 from contracts.profiles import Profile
@@ -277,8 +278,8 @@ def _node_red(broker: stack.Broker, database: Database, place: Path) -> Any:
         f"functionGlobalContext: {{pool: {pool}, inserts: {json.dumps(inserts)}}}}};\n"
     )
     red = installed / "node_modules" / "node-red" / "red.js"
-    port = broker.port + 1 if broker.port < 65535 else broker.port - 1
-    command = ["node", str(red), "-u", str(home), "-s", str(home / "settings.js"), "-p", str(port), "flows.json"]
+    port = str(free_port("127.0.0.1"))
+    command = ["node", str(red), "-u", str(home), "-s", str(home / "settings.js"), "-p", port, "flows.json"]
     return _process(command, "Connected to broker", place / "node-red.log", cwd=home, env=_node())
 
 

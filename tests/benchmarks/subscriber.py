@@ -15,7 +15,7 @@ from contracts import topics
 from contracts.topics import Channel
 from tests.benchmarks import stack
 from tests.benchmarks.load import Load
-from tests.benchmarks.report import Wrong
+from tests.benchmarks.report import Wrong, progress
 from tests.waiting import wait_for
 
 AHEAD = 20_000  # messages
@@ -27,6 +27,7 @@ def receive_rate(load: Load, broker_name: str, place: Path, seconds: float) -> f
     """Messages a second, None where there is no mosquitto_sub."""
     program = shutil.which("mosquitto_sub")
     if program is None:
+        progress("there is no mosquitto_sub to compare with: apt-get install mosquitto-clients")
         return None
     with stack.broker(broker_name, place) as broker:
         account = broker.account
