@@ -138,7 +138,7 @@ def _engine(connection: Connection, database: Database, chosen: tuple[Engine, st
     ):
         raise engine.EngineError(
             f"[database] timescale = {database.timescale!r}: schema {database.schema!r} was made for {name}, and stays "
-            "so; make another schema, and carry the observations over with `dure export` and `dure import`"
+            "so; to go over, `dure backup`, and `dure restore --convert` into an empty one"
         )
     return engine.stored(connection)
 
