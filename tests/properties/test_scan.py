@@ -1,7 +1,10 @@
 """What the kernel takes of a body, msgspec reads the same; and what agents write, the kernel takes."""
 
+import re
+
 import msgspec
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -91,19 +94,41 @@ PIECES = [
 ]  # fmt: skip
 
 
-@settings(max_examples=600, deadline=None)
-@given(
-    groups(2),
-    st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 4), st.sampled_from(PIECES)), max_size=3),
-    st.integers(-1, 1),
+TOKEN = re.compile(rb'"[^"]*"|[-0-9.]+|null|true|false|.', re.DOTALL)
+changes = st.lists(
+    st.tuples(
+        st.integers(0, 10**6),
+        st.sampled_from(["replace", "drop", "double", "cut"]),
+        st.sampled_from(PIECES),
+        st.integers(0, 20),
+    ),
+    min_size=1,
+    max_size=2,
 )
-def test_of_any_other_body_the_kernel_takes_nothing_that_msgspec_reads_otherwise(written, changes, more):
+
+
+def changed(body: bytes, wanted) -> bytes:
+    """The body with some of its tokens replaced, dropped, doubled or cut through."""
+    for at, what, piece, offset in wanted:
+        tokens = TOKEN.findall(body)
+        place = at % len(tokens)
+        token = tokens[place]
+        tokens[place] = {
+            "replace": piece,
+            "drop": b"",
+            "double": token * 2 if offset % 2 else token + b"," + token,
+            "cut": token[:offset] + piece + token[offset:],
+        }[what]
+        body = b"".join(tokens)
+    return body
+
+
+@settings(max_examples=500, deadline=None)
+@given(groups(2), changes, st.integers(-1, 1))
+def test_of_any_other_body_the_kernel_takes_nothing_that_msgspec_reads_otherwise(written, wanted, more):
     known = registry()
-    body = wire.decompress(wire.encode_body(written))
-    whole = body
-    for at, length, piece in changes:
-        place = at % (len(body) + 1)
-        body = body[:place] + piece + body[place + length :]
+    whole = wire.decompress(wire.encode_body(written))
+    body = changed(whole, wanted)
     count = max(0, wire.count_of(written) + more)
     results = list(tables([whole, body, whole], [wire.count_of(written), count, wire.count_of(written)], known))
     for taken, found, expected in (results[0], results[2]):  # the neighbours are not touched
@@ -142,3 +167,34 @@ def test_names_of_one_hundred_thousand_devices_are_found_and_no_others():
     assert scan.taken[0]
     assert scan.code.tolist() == known.find("41280", names).tolist()
     assert (scan.code[-5:] == -1).all()
+
+
+LIGHT = f'"streetlight":{{"device":["sl-1"],"observed_at":[{NOW_MS}]'
+LEFT = {
+    "a column twice": f'{{{LIGHT},"voltage":[1.0],"voltage":[2.0]}}}}',
+    "a kind twice": f"{{{LIGHT}}},{LIGHT}}}}}",
+    "something behind": f"{{{LIGHT}}}}}x",
+    "no time": '{"streetlight":{"device":["sl-1"]}}',
+    "no device": f'{{"streetlight":{{"observed_at":[{NOW_MS}]}}}}',
+    "a blank": f'{{{LIGHT},"voltage": [1.0]}}}}',
+    "an escape": f'{{"streetlight":{{"device":["sl\\u002d1"],"observed_at":[{NOW_MS}]}}}}',
+    "an exponent": f'{{{LIGHT},"voltage":[1e2]}}}}',
+    "sixteen digits": f'{{{LIGHT},"voltage":[1.234567890123456]}}}}',
+    "a point in an integer": f'{{"off_street_parking":{{"device":["g"],"observed_at":[{NOW_MS}],'
+    '"available_spot_number":[1.0]}}',
+    "an unknown word": f'{{{LIGHT},"power_state":["dim"]}}}}',
+    "an unknown property": f'{{{LIGHT},"colour":[1]}}}}',
+    "an unknown kind": '{"toaster":{"device":["t"],"observed_at":[1]}}',
+    "cut short": f"{{{LIGHT}}}",
+    "nothing": "",
+}
+
+
+@pytest.mark.parametrize("body", LEFT.values(), ids=LEFT)
+def test_what_is_not_plain_is_left_alone(body):
+    known = registry()
+    town = known.town_number("41280")
+    count = 2 if body.count(LIGHT) == 2 else 1
+    scan = SCANNER.scan([body.encode(), f"{{{LIGHT}}}}}".encode()], [count, 1], [town, town], known.index())
+    assert scan.taken.tolist() == [False, True]
+    assert scan.body.tolist() == [1]
