@@ -11,15 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from contracts import profiles
 from contracts.profiles import Profile
+from ingest_service.columns import Block, empty_columns
+from ingest_service.rollups import Roller
 from ingest_service.settings import Database as Settings
-from ingest_service.store import engine
+from ingest_service.store import copy_rows, engine, rollup_marks
 from ingest_service.store.connection import connect
 from ingest_service.store.engine import EngineError
 from ingest_service.store.migrate import MigrationBlocked, files, migrate
+from ingest_service.store.partitions import Partitions
 from tests.database_fixture import ROOT, Database
 from tests.services.ingest_fixture import dure, schema
 from tests.waiting import wait_for
@@ -96,6 +100,40 @@ def test_a_schema_of_an_earlier_version_becomes_what_a_fresh_one_is_and_keeps_it
         ]
         assert old.rows("SELECT seq, committed FROM cursor") == [(2, 4)]
         assert migrate(settings(old), KINDS) == []
+
+
+def test_rollups_and_partitions_of_the_first_version_are_taken_over(native_url: str) -> None:
+    with schema(native_url) as old:
+        made_at(old, 1)
+        migrate(settings(old), KINDS)
+        hours = "SELECT extract(hour FROM bucket)::int, observations, voltage_mean, voltage_min FROM {} ORDER BY bucket"
+        with connect(settings(old), name="test") as connection:
+            roller = Roller(KINDS, grace_s=0, stopping=threading.Event())
+            kept = Partitions(KINDS, 6)
+            kept.ensure(connection, "streetlight", [1_780_099_200_000], 1_780_099_200_000)
+            connection.execute(
+                "INSERT INTO observation_streetlight (device_id, observed_at) VALUES (1, '2026-05-30 00:00+00')"
+            )
+            roller.turn(connection)
+            assert old.rows(hours.format("rollup_hour_streetlight")) == [(0, 2, 225, 220), (1, 1, 225, 225)]
+            assert old.rows(hours.format("rollup_day_streetlight")) == [(0, 3, 225, 220)]
+            columns = empty_columns(KINDS["streetlight"], 1) | {"voltage": np.array([219.0], np.float32)}
+            one = np.ones(1, np.int32)
+            late = Block(
+                "streetlight", one, one, np.array([1_780_012_800_001]), one, columns
+            )  # in the closed partition
+            with connection.transaction():
+                copy_rows.copy(connection, KINDS["streetlight"], late.device_id, late.observed_ms, late.columns)
+                rollup_marks.put(connection, [late])
+            roller.turn(connection)
+        assert old.rows(hours.format("rollup_hour_streetlight")) == [(0, 3, 223, 219), (1, 1, 225, 225)]
+        assert old.rows(hours.format("rollup_day_streetlight")) == [(0, 4, 223.5, 219)]
+        assert old.rows(hours.format("rollup_municipality_hour_streetlight"))[0] == (0, 3, 223, 219)
+        (index,) = old.rows(
+            "SELECT indexdef FROM pg_indexes WHERE indexname = 'observation_streetlight_p2026052900_device'"
+        )
+        assert index[0].endswith("(device_id) WITH (fillfactor='100')")
+        assert old.rows("SELECT count(*), sum(voltage) FROM observation_streetlight") == [(5, 894.0)]
 
 
 def test_the_newest_version_has_no_file_of_an_earlier_one_missing():
