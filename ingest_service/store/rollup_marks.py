@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ingest_service.columns import Array, Block
+from ingest_service.store.arrays import Ints, array, times
 from ingest_service.store.connection import Connection
 from ingest_service.store.statements import text
 
@@ -16,7 +17,7 @@ HOUR_MS = 3_600_000
 
 
 def put(connection: Connection, blocks: Sequence[Block]) -> None:
-    """Mark what is late in these blocks, in the transaction that stores them."""
+    """Mark what is late in these blocks, in the transaction that stores them. The connection knows `arrays`."""
     if not blocks:
         return
     closing = closing_ms(connection)
@@ -25,9 +26,16 @@ def put(connection: Connection, blocks: Sequence[Block]) -> None:
         if until is None or not len(block) or int(block.observed_ms.min()) >= until:
             continue
         late = block.observed_ms < until
-        hours, devices = pairs(block.observed_ms[late], block.device_id[late])
+        hours, devices, begins = by_hour(block.observed_ms[late], block.device_id[late])
         connection.execute(
-            text("rollup_mark"), {"kind": block.kind, "hours": hours.tolist(), "devices": devices.tolist()}
+            text("rollup_mark"),
+            {
+                "kind": block.kind,
+                "hours": times(hours),
+                "devices": array(Ints, devices),
+                "firsts": array(Ints, begins[:-1] + 1),
+                "lasts": array(Ints, begins[1:]),
+            },
         )
 
 
@@ -36,10 +44,12 @@ def closing_ms(connection: Connection) -> Mapping[str, int]:
     return {str(kind): int(until) for kind, until in connection.execute(text("rollup_closing"))}
 
 
-def pairs(observed_ms: Array, device_id: Array) -> tuple[Array, Array]:
-    """Distinct (hour in ms, device), in that order."""
+def by_hour(observed_ms: Array, device_id: Array) -> tuple[Array, Array, Array]:
+    """(h,) hours in ms, rising; the distinct devices of each, one hour after the other; (h + 1,) where each begins."""
     hour = observed_ms // HOUR_MS
     order = np.lexsort((device_id, hour))
-    hour, device = hour[order], device_id[order].astype(np.int64)
-    first = np.append(True, (np.diff(hour) != 0) | (np.diff(device) != 0))
-    return hour[first] * HOUR_MS, device[first]
+    hour, device = hour[order], device_id[order]
+    distinct = np.append(True, (np.diff(hour) != 0) | (np.diff(device) != 0))
+    hour, device = hour[distinct], device[distinct]
+    begins = np.flatnonzero(np.append(True, np.diff(hour) != 0))
+    return hour[begins] * HOUR_MS, device, np.append(begins, len(device))

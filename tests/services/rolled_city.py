@@ -15,7 +15,7 @@ from contracts import profiles
 from ingest_service.columns import Block, empty_columns
 from ingest_service.rollups import Roller
 from ingest_service.settings import Database as Settings
-from ingest_service.store import copy_rows, rolling, rollup_marks
+from ingest_service.store import arrays, copy_rows, rolling, rollup_marks
 from ingest_service.store.connection import Connection, connect
 from ingest_service.store.migrate import migrate
 from ingest_service.store.partitions import HOUR_MS, Partitions
@@ -57,7 +57,9 @@ class City:
         self._lock = threading.Lock()
 
     def connect(self, name: str = "test") -> Connection:
-        return connect(self.settings, name=name)
+        connection = connect(self.settings, name=name)
+        arrays.register(connection)
+        return connection
 
     def roller(self, grace_s: int = 0) -> Roller:
         roller = Roller(KINDS, grace_s=grace_s, stopping=threading.Event())

@@ -121,6 +121,24 @@ def test_rows_that_arrive_while_it_is_rewritten_are_neither_lost_nor_doubled(nat
     assert native_database.rows(LEFT_OVER) == []
 
 
+@pytest.mark.parametrize("late_most", [10, 5000])
+def test_rows_on_either_side_of_the_copys_snapshot_are_there_once(native_database, monkeypatch, late_most):
+    monkeypatch.setattr(closing, "LATE_MOST", late_most)
+    city, copy = City(native_database, partition_hours=6), closing._copy
+    rows = rows_of(city, 3000, seed=10)
+
+    def copy_amid_rows(connection, name):
+        city.store(writer, rows[1000:1500])  # the trigger has kept these, and the copy will see them
+        copy(connection, name)
+        city.store(writer, rows[1500:])  # only the trigger has these
+
+    monkeypatch.setattr(closing, "_copy", copy_amid_rows)
+    with city.connect() as connection, city.connect() as writer:
+        city.store(writer, rows[:1000])
+        assert closing.close(connection, "streetlight", partition(connection))
+    assert_whole(city)
+
+
 def test_cut_short_anywhere_it_leaves_all_rows_and_is_done_again(native_database):
     city, rng, cut, done = City(native_database, partition_hours=6), random.Random(6), 0, 0
     late = rows_of(city, 6000, seed=6)

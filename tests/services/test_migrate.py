@@ -19,7 +19,7 @@ from contracts.profiles import Profile
 from ingest_service.columns import Block, empty_columns
 from ingest_service.rollups import Roller
 from ingest_service.settings import Database as Settings
-from ingest_service.store import copy_rows, engine, rollup_marks
+from ingest_service.store import arrays, copy_rows, engine, rollup_marks
 from ingest_service.store.connection import connect
 from ingest_service.store.engine import EngineError
 from ingest_service.store.migrate import MigrationBlocked, files, migrate
@@ -122,6 +122,7 @@ def test_rollups_and_partitions_of_the_first_version_are_taken_over(native_url: 
             late = Block(
                 "streetlight", one, one, np.array([1_780_012_800_001]), one, columns
             )  # in the closed partition
+            arrays.register(connection)
             with connection.transaction():
                 copy_rows.copy(connection, KINDS["streetlight"], late.device_id, late.observed_ms, late.columns)
                 rollup_marks.put(connection, [late])

@@ -1,3 +1,5 @@
--- Late observations of a kind, by hour. kind: text; hours: bigint[] in ms since 1970 UTC, devices: int[], a pair each, distinct.
+-- Late observations of a kind, by hour. kind: text; devices: int[], distinct in each hour, one hour after the other; hours:
+-- timestamptz[]; firsts, lasts: int[], where in devices each hour begins and ends, from 1.
 INSERT INTO rollup_due (kind, hour, devices)
-SELECT %(kind)s, to_timestamp(hour_ms / 1000.0), array_agg(device) FROM unnest(%(hours)s::bigint[], %(devices)s::int[]) AS k (hour_ms, device) GROUP BY hour_ms
+SELECT %(kind)s, hour, (%(devices)s::int[])[first:last]
+FROM unnest(%(hours)s::timestamptz[], %(firsts)s::int[], %(lasts)s::int[]) AS k (hour, first, last)
