@@ -30,12 +30,14 @@ from tests.benchmarks import ceiling, check, peers, stack, subscriber
 from tests.benchmarks.load import Load, Plan, make
 from tests.benchmarks.report import Case, Wrong, case, progress
 from tests.database_fixture import Database, DatabaseProcess
+from tests.waiting import wait_for
 
 BATCHES = "dure, batches of 100"
 PEER_S, SINGLES_S = 20.0, 20.0  # longest of one peer, and of single messages
 SINGLES_GUESS = 60_000.0  # messages a second
 PARTS = ("ceiling", "batches", "singles", "peers")
 SOAK_SHARE = 0.8
+START_S = 600.0  # longest wait for the first batch
 READY_S, ENCODED_A_S = 60.0, 200_000.0  # until a load begins: for its encoding and for ingest to load its registry
 GUESS = 150_000.0  # observations a second: how large a load is made for --seconds, and how fast its time passes
 
@@ -164,6 +166,8 @@ def measure(
             watch="ingest",
         )
         try:
+            wait_for(lambda: sending.lines or sending.process.poll() is not None, START_S)
+            costs.rss_mb.clear()  # what was sampled before the first batch
             last = _follow(sending, plan, options.seconds)
             used = costs.stop()
             used["outboxes"] = last["cpu_s"]
@@ -307,7 +311,7 @@ def soak(options: argparse.Namespace, place: Path, server: DatabaseProcess) -> l
         case("soak: lost or twice", 0, "observations", of=of),
         case("soak: memory of ingest, last third", last, "MB", against=("first third", first)),
         case("soak: highest memory of ingest", max(memory), "MB"),
-        *(case(f"soak: latency p{100 * q:.0f}", quantile(measured["latency"], q), "ms") for q in (0.5, 0.99, 0.999)),
+        *(case(f"soak: latency p{100 * q:g}", quantile(measured["latency"], q), "ms") for q in (0.5, 0.99, 0.999)),
         case(
             "soak: rolling up afterwards", 1e6 * measured["rollup_s"] / measured["observations"], "CPU us/observation"
         ),
