@@ -248,6 +248,15 @@ def test_the_same_file_again_stores_nothing_and_newest_and_rollups_follow(origin
     assert database.rows(rolled) == [(len(before),)]
 
 
+def test_two_imports_of_one_file_at_once_store_it_once(origin, database, tmp_path):
+    made(database)
+    export(origin, "streetlight", tmp_path / "a.csv")
+    command = [sys.executable, "dure.py", "import", str(tmp_path / "a.csv"), "--quiet"]
+    both = [subprocess.Popen(command, cwd=ROOT, env={**os.environ, **database.environment}) for _ in range(2)]
+    assert sorted(process.wait(60) for process in both) in ([0, 0], [0, 2])  # 2: it is told of the other
+    assert rows_of(database, "streetlight") == rows_of(origin, "streetlight")
+
+
 def test_rows_that_overlap_what_is_stored_are_left_out_when_asked(origin, database, tmp_path):
     made(database)
     export(origin, "streetlight", tmp_path / "night.csv", "--from", NIGHT.isoformat())
