@@ -79,7 +79,7 @@ def _choose(database: Database) -> tuple[Engine, str] | None:
         if engine.stored_name(connection) is not None:
             return None
         row = connection.execute("SELECT to_regclass('schema_version')").fetchone()
-        if row and row[0] and connection.execute("SELECT FROM schema_version").fetchone():
+        if row and row[0] and connection.execute("SELECT version FROM schema_version").fetchone():
             return Engine(timescale=False), "made before there was a choice"
     return engine.decide(database)
 
