@@ -24,6 +24,7 @@ from typing import Any
 from contracts import profiles as kinds
 from ingest_service.rollups import Roller
 from ingest_service.settings import Database as Settings
+from ingest_service.settings import Settings as Ingest
 from ingest_service.store import rolling
 from ingest_service.store.connection import connect
 from tests.benchmarks import ceiling, check, peers, stack, subscriber
@@ -61,6 +62,9 @@ def run(options: argparse.Namespace) -> list[Case]:
     chosen = options.only.split(",")
     if unknown := set(chosen) - set(PARTS):
         raise SystemExit(f"--only {options.only}: no part {', '.join(sorted(unknown))}; known are {', '.join(PARTS)}")
+    for given in options.set:
+        if given.partition("=")[0] not in Ingest.__struct_fields__:
+            raise SystemExit(f"--set {given}: no such setting; known are {', '.join(Ingest.__struct_fields__)}")
     with stack.folder() as place, stack.postgres(place) as server:
         if options.self_test:
             return self_test(options, place, server)
