@@ -101,7 +101,11 @@ class Database:
     ) -> None:
         self.schema = schema
         self._url = url
-        self._options = f"-c search_path={schema} -c TimeZone=UTC -c DateStyle=ISO -c statement_timeout={int(statement_timeout_s * 1000)}"  # noqa: E501
+        # answers of some milliseconds: starting workers or a compiler takes longer, and ingest needs the cores
+        self._options = (
+            f"-c search_path={schema} -c TimeZone=UTC -c DateStyle=ISO -c jit=off -c max_parallel_workers_per_gather=0"
+            f" -c statement_timeout={int(statement_timeout_s * 1000)}"
+        )
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
             connection_class=psycopg.AsyncConnection[DictRow],
