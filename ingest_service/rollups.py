@@ -18,6 +18,7 @@ from ingest_service.health import Health
 from ingest_service.settings import Database
 from ingest_service.store import closing, retention, rolling, snapshot
 from ingest_service.store.connection import Connection, DatabaseError, connect, reason_of
+from ingest_service.store.engine import EngineError
 from ingest_service.store.partitions import HOUR_MS
 
 PERIOD_S = 2.0
@@ -146,7 +147,7 @@ def run(
         except Stopping:
             log("roller.stopped_amid_work")
             break
-        except DatabaseError as error:
+        except (DatabaseError, EngineError) as error:
             health.say(Part.ROLLUPS, reason_of(error), error)
             if connection is not None:
                 connection.close()

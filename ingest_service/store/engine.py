@@ -70,7 +70,7 @@ def decide(database: Database) -> tuple[Engine, str]:
         with connect(database, name="migrate") as connection:
             extension, words = _created(connection)
     except psycopg.OperationalError as error:  # a server may end the session that asks for what it has not preloaded
-        extension, words = None, str(error).strip()
+        extension, words = None, _first_line(error)
     words = extension.complaint if extension else words
     if extension and not words:
         return Engine(timescale=True, functions=extension.functions), f"TimescaleDB {extension.version}"
@@ -124,7 +124,7 @@ def _created(connection: Connection) -> tuple[Extension | None, str]:
         connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
     except psycopg.Error as error:
         if connection.closed or not (extension := _extension(connection)):  # unless somebody else made it just now
-            return None, f"cannot create the extension timescaledb: {str(error).strip()}"
+            return None, f"cannot create the extension: {_first_line(error)}"
         return extension, ""
     return _extension(connection), ""
 
@@ -135,3 +135,7 @@ def _extension(connection: Connection) -> Extension | None:
         "FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'timescaledb'"
     ).fetchone()
     return Extension(str(row[0]), str(row[1]), row[2] is not None, str(row[2])) if row else None
+
+
+def _first_line(error: psycopg.Error) -> str:
+    return str(error).strip().split("\n")[0]

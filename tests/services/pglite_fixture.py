@@ -56,10 +56,10 @@ def _installed(npm: str, search: str) -> Path:
             shutil.copy(path, fresh)
         try:
             done = subprocess.run(
-                [npm, "ci", "--ignore-scripts"],
+                [npm, "ci", "--ignore-scripts", "--fetch-retries=1", "--fetch-timeout=30000"],
                 cwd=fresh, env={**os.environ, "PATH": search}, capture_output=True, text=True, timeout=INSTALL_S,
             )  # fmt: skip
-            said = done.stderr.strip().splitlines()[-8:] if done.returncode else []
+            said = done.stderr.strip().splitlines()[:3] if done.returncode else []
         except subprocess.TimeoutExpired:
             said = [f"no answer within {INSTALL_S} s"]
         if said:
