@@ -3,6 +3,7 @@ stored.
 """
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ from ingest_service.settings import Database, Settings, parse_shards
 from ingest_service.store.connection import DatabaseAway, check_url, reason_of
 from ingest_service.store.store import SchemaMissing, ShardTaken, Store
 
+GC_THRESHOLD = (50_000, 20, 50)  # a flush makes tens of thousands of objects, and none of them in cycles
 PATIENCE_S = 60.0  # how long a start waits for database, broker and shards that a dying worker still holds
 
 
@@ -82,6 +84,9 @@ def main(argv: list[str]) -> int:
     warm_up.compile_kernels(kinds)
     if not _load(pipeline, health, stopping):
         return 0 if stopping.is_set() else 1
+    gc.collect()
+    gc.freeze()  # the registry stays: a million names are not looked through for garbage again and again
+    gc.set_threshold(*GC_THRESHOLD)
     stored = threading.Event()
     roller = threading.Thread(
         target=rollups.run,
