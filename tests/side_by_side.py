@@ -1,8 +1,9 @@
 """How the tests share a machine when several processes run them (`./run test`, pytest-xdist).
 
-A file stays together in one process, because its tests share what is costly to start; the browser's tests all share one
-city. A journey brings all it needs, and runs wherever there is room. What takes longest begins first. A test marked
-`alone` measures something: nothing else runs meanwhile, in whatever process.
+A file stays together in one process, because its tests share what is costly to start. So do journeys that are copies of
+one prepared city: they have its credentials and its broker's port, and two at once would talk to each other. What takes
+longest begins first. A test marked `alone` measures something: nothing else runs meanwhile, in whatever process. The
+browser's tests are not run side by side with anything: pictures are drawn by the processor.
 """
 
 import fcntl
@@ -13,16 +14,14 @@ from typing import Any
 
 import pytest
 
-FIRST = ("browser", "journeys", "services")  # folders by how long their longest chain takes
-APART = ("tests/journeys/test_kills.py", "tests/journeys/test_outages.py")
+FIRST = ("journeys", "services")  # folders by how long their longest chain takes
+COPIES = ("tests/journeys/test_kills.py", "tests/journeys/test_outages.py", "tests/journeys/test_new_kind.py")
 
 
 def group_of(node: str) -> str:
     """Tests of one group run in one process, in order."""
     file = node.split("::")[0]
-    if file in APART:
-        return node
-    return "tests/browser" if file.startswith("tests/browser/") else file
+    return "copies of the prepared city" if file in COPIES else file
 
 
 def place_of(node: str) -> int:

@@ -1,7 +1,5 @@
 """Journeys begin in a city that is prepared (database made, fleet registered, credentials given) but has not played."""
 
-import fcntl
-import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -19,20 +17,8 @@ OPTIONS = ("--devices", str(DEVICES), "--agents", str(AGENTS), "--speed", f"{SPE
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The state folder of a demo that was begun with OPTIONS; made once, however many processes run the tests."""
-    several = "PYTEST_XDIST_WORKER" in os.environ
-    shared = tmp_path_factory.getbasetemp().parent if several else tmp_path_factory.mktemp("prepared")
-    state = shared / "prepared" / "state"
-    with (shared / "prepared.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (state.parent / "done").exists():
-            _prepare(state)
-            (state.parent / "done").touch()
-    return state
-
-
-def _prepare(state: Path) -> None:
-    state.parent.mkdir()
+    """The state folder of a demo that was begun with OPTIONS."""
+    state = tmp_path_factory.mktemp("prepared") / "state"
     folder = Folder(state, Configuration(DEVICES, AGENTS, SEED, SPEED), fresh=False, schema="dure")
     options = Options(broker="nats", port=0, headless=True, for_s=None, report=None, database_url=None)
     services = Services(folder, options, lambda: False)
@@ -42,6 +28,7 @@ def _prepare(state: Path) -> None:
         services.stop_in_order()
     finally:
         services.kill()
+    return state
 
 
 @pytest.fixture

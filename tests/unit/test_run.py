@@ -132,7 +132,7 @@ def test_a_setup_that_was_killed_does_not_block_the_next(checkout):
 
 def test_suites_become_folders_and_the_rest_goes_to_pytest(checkout):
     set_up(checkout)
-    for suite in ("unit", "services", "benchmarks"):
+    for suite in ("unit", "services", "browser", "benchmarks"):
         (checkout / "tests" / suite).mkdir(parents=True)
     side_by_side = "-n 3 --no-loadscope-reorder"
     said = run(checkout, "test", "unit", "-k", "topics").stdout
@@ -141,7 +141,9 @@ def test_suites_become_folders_and_the_rest_goes_to_pytest(checkout):
     for tool in ("ruff", "mypy", "lint-imports"):
         program(checkout, f".venv/bin/{tool}", "exit 0")
     everything = run(checkout, "test")
-    assert f"python -m pytest tests/unit tests/services {side_by_side}\n" in everything.stdout
+    assert f"python -m pytest tests/unit tests/services {side_by_side}\npython -m pytest tests/browser\n" in (
+        everything.stdout
+    )
     assert everything.returncode == 0
 
 

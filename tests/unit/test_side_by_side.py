@@ -33,10 +33,8 @@ def test_one_alone_overlaps_nobody_and_the_others_overlap_each_other(tmp_path):
     assert others[2][1] >= alone[2]  # it came after the one alone, and did not overtake
 
 
-def test_a_file_stays_together_and_so_does_the_browser_while_journeys_go_apart():
-    def check(group, node):
-        assert group_of(node) == group
-
-    check("tests/services/test_ingest.py", "tests/services/test_ingest.py::test_x[1]")
-    check("tests/browser", "tests/browser/test_map.py::test_x")
-    check("tests/journeys/test_kills.py::test_x[a]", "tests/journeys/test_kills.py::test_x[a]")
+def test_a_file_stays_together_and_so_do_the_copies_of_one_city():
+    assert group_of("tests/services/test_ingest.py::test_x[1]") == "tests/services/test_ingest.py"
+    assert group_of("tests/journeys/test_demo.py::test_x") == "tests/journeys/test_demo.py"
+    copies = {group_of(f"tests/journeys/test_{name}.py::test_x") for name in ("kills", "outages", "new_kind")}
+    assert len(copies) == 1
