@@ -27,6 +27,7 @@ from ingest_service.settings import Database as Settings
 from ingest_service.settings import Settings as Ingest
 from ingest_service.store import rolling
 from ingest_service.store.connection import connect
+from ingest_service.store.partitions import HOUR_MS
 from tests.benchmarks import ceiling, check, peers, stack, subscriber
 from tests.benchmarks.load import Load, Plan, make
 from tests.benchmarks.report import Case, Wrong, case, progress
@@ -229,9 +230,12 @@ def _roll_up(database: Database, server: DatabaseProcess) -> float:
     before = stack.cpu_s(server.postmaster)
     with connect(Settings(url=database.url, schema=database.schema), name="bench") as connection:
         rolling.prepare(connection)
-        roller = Roller(kinds.load(environ={}), grace_s=-2 * 3600, stopping=threading.Event())
+        roller = Roller(kinds.load(environ={}), grace_s=0, stopping=threading.Event())
+        over_ms = (time.time_ns() // 1_000_000 // HOUR_MS + 2) * HOUR_MS
         for profile in kinds.load(environ={}).values():
-            roller.roll_up(connection, profile)
+            rolling.begin_closing(connection, profile.kind, over_ms)
+            rolling.roll_closed(connection, profile, roller.pause)
+            rolling.roll_days(connection, profile, roller.pause)
     if not database.rows("SELECT count(*) FROM rollup_hour_streetlight")[0][0]:
         raise Wrong("nothing was rolled up")
     return stack.cpu_s(server.postmaster) - before
