@@ -31,6 +31,7 @@ from ingest_service.registry import Agent
 
 KEEPALIVE_S = 15
 CONNECT_S = 10.0  # from the first byte to the granted subscription
+LAST_WORDS_S = 2.0  # for what is still to be said when we are stopped
 MESSAGE_OVERHEAD = 200  # Python's own bytes for a queued message
 RECEIVE_BYTES = 1 << 18
 MAX_PACKET_BYTES = wire.MAX_BODY_BYTES + 4096
@@ -232,6 +233,9 @@ class Inbox:
                 raise ConnectionError(f"nothing heard of the broker for {now - heard:.0f} s")
             if (now - told > KEEPALIVE_S / 2 or now - heard > KEEPALIVE_S) and not unsent:
                 unsent, told = memoryview(mqtt.PINGREQ), now
+        connection.settimeout(LAST_WORDS_S)
+        with contextlib.suppress(OSError):  # agents whose last cursor is lost ask again
+            connection.sendall(bytes(unsent) + self._next_outgoing())
 
     def _next_outgoing(self) -> bytes:
         with self._sending:

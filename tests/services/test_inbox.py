@@ -72,6 +72,18 @@ def test_agents_are_answered_and_the_live_channel_is_fed(nats_broker):
         inbox.stop()
 
 
+def test_the_last_words_are_said_when_it_is_stopped(nats_broker):
+    hearer = Connection(nats_broker.credentials("41280.pole-01"), mqtt.MQTTv311)
+    hearer.subscribe(topics.of_agent("41280", "pole-01", Channel.CURSOR))
+    cursors = [wire.CursorMessage(6, seq, 9) for seq in range(1, 20_001)]
+    inbox = started(nats_broker.file_of("ingest"), worker="last-words")
+    assert inbox.wait_connected(20)
+    inbox.reply([(POLE, cursor) for cursor in cursors])
+    inbox.stop()
+    wait_for(lambda: len(hearer.messages) >= len(cursors))
+    hearer.close()
+
+
 def test_take_returns_at_the_wanted_number_of_observations_and_not_before_the_wait(nats_broker):
     inbox = started(nats_broker.file_of("ingest"), worker="take")
     try:
