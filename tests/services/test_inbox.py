@@ -73,14 +73,15 @@ def test_agents_are_answered_and_the_live_channel_is_fed(nats_broker):
 
 
 def test_the_last_words_are_said_when_it_is_stopped(nats_broker):
-    hearer = Connection(nats_broker.credentials("41280.pole-01"), mqtt.MQTTv311)
-    hearer.subscribe(topics.of_agent("41280", "pole-01", Channel.CURSOR))
-    cursors = [wire.CursorMessage(6, seq, 9) for seq in range(1, 20_001)]
+    hearer = Connection(nats_broker.credentials("api"), mqtt.MQTTv311)
+    hearer.subscribe(topics.filters(Channel.LIVE)[0])
+    contents = [bytes([number]) * 250_000 for number in range(120)]  # more than a socket takes at once
     inbox = started(nats_broker.file_of("ingest"), worker="last-words")
     assert inbox.wait_connected(20)
-    inbox.reply([(POLE, cursor) for cursor in cursors])
+    inbox.publish_live([(POLE, content) for content in contents])
     inbox.stop()
-    wait_for(lambda: len(hearer.messages) >= len(cursors))
+    wait_for(lambda: len(hearer.messages) >= len(contents))
+    assert [payload for _, payload in hearer.messages] == contents
     hearer.close()
 
 
