@@ -18,13 +18,42 @@ SHIPPED = Path(__file__).parent / "profiles"
 Label = dict[str, str]
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 
-# Words for what detectors find; conditions are "<detector>:<property>", "silent" and "agent_silent".
+# Words for what detectors find; conditions are "<detector>:<property>", "<detector>" of a device, and "agent_silent".
 CONDITIONS: dict[str, Label] = {
     "out_of_range": {"en": "Out of range", "ko": "범위 이탈"},
+    "rate_of_change": {"en": "Impossible rate of change", "ko": "변화율 이상"},
     "stuck": {"en": "Stuck", "ko": "값 고정"},
     "spike": {"en": "Spike", "ko": "급변"},
+    "level_shift": {"en": "Level shift", "ko": "수준 이동"},
+    "drift": {"en": "Drift", "ko": "드리프트"},
+    "noise": {"en": "Noise burst", "ko": "잡음 증가"},
+    "unit_error": {"en": "Unit error", "ko": "단위 오류"},
+    "duplicates": {"en": "Repeated reports", "ko": "중복 보고"},
+    "clock_skew": {"en": "Clock skew", "ko": "시계 오차"},
     "silent": {"en": "Silent", "ko": "무응답"},
+    "backwards": {"en": "Runs backwards", "ko": "역행"},
+    "unchanging": {"en": "Unchanging", "ko": "상태 불변"},
+    "daylight": {"en": "Lit against the sun", "ko": "점소등 불일치"},
+    "novelty": {"en": "Unusual pattern", "ko": "특이 패턴"},
     "agent_silent": {"en": "Agent silent", "ko": "에이전트 무응답"},
+}
+# What a detector is called where only a number fits (int16; 0: nothing). Numbers are only ever appended.
+DETECTOR_CODES: dict[str, int] = {
+    "out_of_range": 1,
+    "rate_of_change": 2,
+    "stuck": 3,
+    "spike": 4,
+    "level_shift": 5,
+    "drift": 6,
+    "noise": 7,
+    "unit_error": 8,
+    "duplicates": 9,
+    "clock_skew": 10,
+    "silent": 11,
+    "backwards": 12,
+    "unchanging": 13,
+    "daylight": 14,
+    "novelty": 15,
 }
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")

@@ -63,6 +63,8 @@ def test_every_detector_has_a_label_in_both_languages():
     detectors = set(profiles.Detectors.__struct_fields__)
     assert detectors <= set(profiles.CONDITIONS)
     assert all(set(label) == {"en", "ko"} for label in profiles.CONDITIONS.values())
+    assert set(profiles.CONDITIONS) - set(profiles.DETECTOR_CODES) == {"agent_silent"}
+    assert sorted(profiles.DETECTOR_CODES.values()) == list(range(1, len(profiles.DETECTOR_CODES) + 1))
 
 
 def test_a_new_kind_is_one_file_in_a_folder_of_its_own(tmp_path):
