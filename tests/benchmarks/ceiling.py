@@ -20,8 +20,8 @@ from contracts.profiles import Profile
 from ingest_service.database import programs
 from ingest_service.store.partitions import HOUR_MS, Partitions
 from tests.benchmarks import stack
-from tests.benchmarks.fleet import device_id
 from tests.benchmarks.load import Load
+from tests.benchmarks.load_fleet import device_id
 from tests.benchmarks.report import Wrong, progress
 from tests.database_fixture import Database, DatabaseProcess
 

@@ -13,7 +13,7 @@ import numpy as np
 from contracts import profiles as kinds
 from contracts import wire
 from contracts.profiles import Profile, Property
-from tests.benchmarks.fleet import device_id
+from tests.benchmarks.load_fleet import device_id
 from tests.benchmarks.readings import Array
 from tests.benchmarks.report import Wrong
 from tests.database_fixture import Database

@@ -1,95 +1,124 @@
-"""The fleet that a benchmark plays: outboxes with devices of the shipped kinds, put into the registry by COPY.
+"""The detectors that ingest runs, for anybody's series: `Novelty` scores readings, `Faults` names what is wrong.
 
-Devices are numbered through: outbox `i` has devices `i * size + 1` to `(i + 1) * size`, which is also their device_id.
-Within an outbox kinds follow one another in the simulator's proportions. A name is found from its number and back.
+Both hold the objects of `ingest_service/detection` and add nothing to them but numbers for series. Times are whole
+seconds, in the order in which the observations arrived; any cadence will do. Codes are those of
+`contracts.profiles.DETECTOR_CODES`, 0 for nothing.
 """
 
-import random
-from dataclasses import dataclass
-from functools import cached_property
+import msgspec
+import numpy as np
 
-import psycopg
+from contracts import profiles
+from contracts.profiles import DETECTOR_CODES, Profile, Property
+from ingest_service.columns import DTYPES, Array, Block, null_of
+from ingest_service.detection.fleet import Finding, Fleet
 
-from contracts import topics
-from contracts.topics import Channel
-from firmware_sim.fleet import MIX, PREFIX
-
-OUTBOXES_A_TOWN = 50
-KINDS = tuple(MIX)
+AGENT = 0  # one agent speaks for all series; its clock is what `sweep` is told
 
 
-@dataclass(frozen=True)
-class Fleet:
-    """So many outboxes with so many devices each."""
+class Novelty:
+    """How unusual each reading is for its series, 0 to 1."""
 
-    outboxes: int
-    size: int  # devices of an outbox
-    seed: int = 1
+    def __init__(self, n_series: int) -> None:
+        from ingest_service.detection import novelty
 
-    @cached_property
-    def counts(self) -> dict[str, int]:
-        """Devices of each kind in an outbox; lamps take the rest, and no kind is missing where there is room."""
-        found = {kind: round(self.size * share) or int(self.size > 3) for kind, share in MIX.items()}
-        found["streetlight"] += self.size - sum(found.values())
-        return found
+        self._detector = novelty.Novelty(n_series)
 
-    @property
-    def devices(self) -> int:
-        return self.outboxes * self.size
-
-    def place(self, kind: str) -> int:
-        """Where a kind begins among an outbox's devices."""
-        return sum(self.counts[name] for name in KINDS[: KINDS.index(kind)])
-
-    def names(self, outbox: int, kind: str) -> list[str]:
-        """Names of an outbox's devices of a kind."""
-        first = outbox * self.size + self.place(kind) + 1
-        return [f"{PREFIX[kind]}-{number:07d}" for number in range(first, first + self.counts[kind])]
-
-    def agent(self, outbox: int) -> tuple[str, str]:
-        """(municipality, agent) of an outbox."""
-        return f"{41000 + outbox // OUTBOXES_A_TOWN}", f"pole-{outbox:05d}"
-
-    def topic(self, outbox: int, channel: Channel) -> str:
-        return topics.of_agent(*self.agent(outbox), channel)
-
-    @cached_property
-    def epochs(self) -> list[int]:
-        """One epoch an outbox, 63 bits."""
-        dice = random.Random(f"epochs {self.seed}")
-        return [dice.getrandbits(63) for _ in range(self.outboxes)]
-
-    @cached_property
-    def nonces(self) -> list[int]:
-        dice = random.Random(f"nonces {self.seed}")
-        return [dice.getrandbits(32) for _ in range(self.outboxes)]
+    def update(self, series_idx: Array, t: Array, value: Array) -> Array:
+        """(n,) float64 scores. series_idx: (n,) int; t: (n,) int seconds; value: (n,) numbers, NaN for a gap."""
+        index, at_ms = _index(series_idx), _milliseconds(t)
+        scores: Array = self._detector.update(index, at_ms, np.asarray(value, np.float64))
+        return scores
 
 
-def device_id(name: str) -> int:
-    """The number that a name carries."""
-    return int(name[3:])
+class Faults:
+    """What is wrong with series that all are one property of one kind, e.g. `waste_container.filling_level`."""
+
+    def __init__(self, n_series: int, property: str, peers: Array | None = None) -> None:
+        profile, self._item = named(property)
+        self._kind, self._n = profile.kind, n_series
+        self._fleet = Fleet({profile.kind: profile})
+        self._fleet.make_room(profile.kind, n_series)
+        self._raised = np.zeros(n_series, np.int32)  # conditions at work
+        self._fell: list[Finding] = []  # silences that a flush found, for the next sweep to tell
+
+    def update(self, series_idx: Array, t: Array, value: Array) -> tuple[Array, Array]:
+        """(n,) float64: 1 while something is wrong with the series, else 0; (n,) int16: what begins with it."""
+        index, at_ms = _index(series_idx), _milliseconds(t)
+        none = np.zeros(len(index), np.int32)
+        column = column_of(self._item, value)
+        block = Block(self._kind, index.astype(np.int32), index, at_ms, none, {self._item.name: column})
+        found = self._fleet.examine([block], {})
+        self._fleet.keep()
+        codes = np.zeros(len(index), np.int16)
+        scores = (self._raised[index] > 0).astype(np.float64)
+        self._fell += [finding for finding in found if finding.detector == "silent" and finding.begins]
+        found = [finding for finding in found if finding.detector != "silent" or not finding.begins]
+        rows = _rows(index, at_ms, found)
+        for finding in found:
+            self._raised[finding.slot] += 1 if finding.begins else -1
+            row = rows.get((finding.slot, finding.at_ms))
+            if row is None:
+                continue
+            after = row + np.flatnonzero(index[row:] == finding.slot)
+            scores[after] = float(self._raised[finding.slot] > 0)
+            if finding.begins:
+                scores[row] = 1.0
+                codes[row] = codes[row] or DETECTOR_CODES[finding.detector]
+        return scores, codes
+
+    def sweep(self, now_s: int) -> tuple[Array, Array]:
+        """(k,) int32 series that fell silent since the last sweep, by a clock that shows now_s; (k,) int16 codes."""
+        now_ms = int(now_s) * 1000
+        self._fleet.clock_ms[AGENT] = now_ms  # whoever sweeps was listening all the time
+        found = self._fell + self._fleet.examine([], {AGENT: now_ms})
+        self._fleet.keep()
+        self._fell = []
+        for finding in found:
+            self._raised[finding.slot] += 1 if finding.begins else -1
+        begun = [finding for finding in found if finding.begins]
+        slots = np.array([finding.slot for finding in begun], np.int32)
+        return slots, np.array([DETECTOR_CODES[finding.detector] for finding in begun], np.int16)
 
 
-def register(connection: psycopg.Connection, fleet: Fleet) -> None:
-    """Put municipalities, agents and devices into the registry, in one transaction."""
-    towns = sorted({fleet.agent(outbox)[0] for outbox in range(fleet.outboxes)})
-    with connection.transaction(), connection.cursor() as cursor:
-        with cursor.copy("COPY municipality (code, name_ko, name_en) FROM STDIN") as rows:
-            rows.write("".join(f"{code}\tBench {code}\tBench {code}\n" for code in towns))
-        with cursor.copy("COPY agent (agent_id, municipality, name) FROM STDIN") as rows:
-            for outbox in range(fleet.outboxes):
-                town, agent = fleet.agent(outbox)
-                rows.write(f"{outbox + 1}\t{town}\t{agent}\n")
-        with cursor.copy("COPY device (device_id, municipality, name, kind, agent_id) FROM STDIN") as rows:
-            for outbox in range(fleet.outboxes):
-                town, number, lines = fleet.agent(outbox)[0], outbox * fleet.size, []
-                for kind in KINDS:
-                    for name in fleet.names(outbox, kind):
-                        number += 1
-                        lines.append(f"{number}\t{town}\t{name}\t{kind}\t{outbox + 1}\n")
-                rows.write("".join(lines))
-        for table, key in (("agent", "agent_id"), ("device", "device_id")):
-            cursor.execute(
-                f"SELECT setval(pg_get_serial_sequence('{table}', '{key}'), max({key})) FROM {table}".encode()
-            )
-    connection.execute("ANALYZE agent, device")
+def named(property: str) -> tuple[Profile, Property]:
+    """A shipped profile with the one property that `<kind>.<property>` names; raises ValueError."""
+    kind, _, name = property.partition(".")
+    shipped = profiles.load(environ={})
+    if kind not in shipped or name not in shipped[kind].properties:
+        known = ", ".join(f"{kind}.{name}" for kind, profile in shipped.items() for name in profile.properties)
+        raise ValueError(f"cannot watch {property!r}: no such property; known are {known}")
+    item = shipped[kind].properties[name]
+    return msgspec.structs.replace(shipped[kind], properties={name: item}), item
+
+
+def column_of(item: Property, value: Array) -> Array:
+    """Numbers as a column of the property's type; what it cannot hold is null."""
+    values = np.asarray(value, np.float64)
+    dtype = DTYPES[item.type]
+    if item.type == "number":
+        with np.errstate(over="ignore"):
+            return values.astype(dtype)
+    limits = np.iinfo(dtype)
+    fits = np.isfinite(values) & (np.abs(values) <= limits.max)
+    return np.where(fits, np.rint(np.where(fits, values, 0)), null_of(item)).astype(dtype)
+
+
+def _index(series_idx: Array) -> Array:
+    return np.ascontiguousarray(series_idx, np.int64)
+
+
+def _milliseconds(t: Array) -> Array:
+    return np.asarray(t).astype(np.int64) * 1000
+
+
+def _rows(index: Array, at_ms: Array, found: list[Finding]) -> dict[tuple[int, int], int]:
+    """The first row of each (series, time) of the series that something was found in."""
+    if not found:
+        return {}
+    wanted = np.flatnonzero(np.isin(index, np.array(sorted({finding.slot for finding in found}))))
+    keys = zip(index[wanted].tolist(), at_ms[wanted].tolist(), strict=True)
+    rows: dict[tuple[int, int], int] = {}
+    for key, row in zip(keys, wanted.tolist(), strict=True):
+        rows.setdefault(key, row)
+    return rows

@@ -21,7 +21,7 @@ import numpy as np
 from contracts import profiles as kinds
 from contracts import wire
 from contracts.topics import Channel
-from tests.benchmarks.fleet import Fleet
+from tests.benchmarks.load_fleet import Fleet
 from tests.benchmarks.readings import Array, rate, read
 
 CHUNK_OUTBOXES = 100  # encoded together by one process

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.profiles import Profile
-from tests.benchmarks.fleet import KINDS, Fleet
+from tests.benchmarks.load_fleet import KINDS, Fleet
 
 Array = NDArray[Any]
 RATINGS_W = (50.0, 75.0, 100.0, 120.0)

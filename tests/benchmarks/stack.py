@@ -32,7 +32,7 @@ from contracts import profiles, topics
 from contracts.topics import Channel
 from ingest_service.settings import Database as Settings
 from ingest_service.store.migrate import migrate
-from tests.benchmarks.fleet import Fleet, register
+from tests.benchmarks.load_fleet import Fleet, register
 from tests.benchmarks.report import Wrong
 from tests.database_fixture import ROOT, Database, DatabaseProcess
 from tests.waiting import wait_for

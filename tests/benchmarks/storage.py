@@ -42,7 +42,7 @@ from ingest_service.store.connection import Connection, connect
 from ingest_service.store.migrate import migrate
 from ingest_service.store.partitions import HOUR_MS, Partitions
 from tests.benchmarks import readings, stack
-from tests.benchmarks.fleet import KINDS, Fleet, register
+from tests.benchmarks.load_fleet import KINDS, Fleet, register
 from tests.benchmarks.report import Case, Wrong, case, progress
 from tests.database_fixture import Database
 
