@@ -108,6 +108,9 @@ class Memory:
             for kind, slots in self.registry.by_change.items():
                 if kind in self.fleet.kinds:
                     self.fleet.excuse(kind, sorted(slots))
+            for kind, groups in self.registry.peers.items():
+                if kind in self.fleet.kinds:
+                    self.fleet.group(kind, groups.of_slot)
 
     def positions_of(self, keys: list[Key], store: Store) -> Mapping[Key, Position]:
         """How far these epochs are taken, committed or under way."""

@@ -9,9 +9,10 @@ import numpy as np
 
 from contracts import topics
 from ingest_service.columns import Array
+from ingest_service.detection.peers import Groups, group_key
 from ingest_service.names import UNKNOWN, NameIndex
 
-__all__ = ["UNKNOWN", "Agent", "Registry"]
+__all__ = ["UNKNOWN", "About", "Agent", "Group", "Registry"]
 
 
 class Agent(msgspec.Struct, frozen=True):
@@ -21,6 +22,27 @@ class Agent(msgspec.Struct, frozen=True):
     name: str
     replay: bool
     shard: int
+
+
+class About(msgspec.Struct, frozen=True):
+    """What the registry says of a device besides its name."""
+
+    agent_id: int | None = None
+    latitude: float | None = None  # degrees, WGS 84
+    longitude: float | None = None
+    circuit: str | None = None
+    by_change: bool = False  # reports changes only
+
+
+NOTHING = About()
+
+
+class Group(msgspec.Struct, frozen=True):
+    """Devices that stand or fall together: those of a circuit, or of one kind in one small area."""
+
+    municipality: str
+    key: str  # `circuit:<name>`, `area:<kind>:<row>:<column>`
+    size: int
 
 
 class Registry:
@@ -36,6 +58,9 @@ class Registry:
         self.slots_in: dict[str, int] = {}  # kind -> slots given
         self.devices_of: dict[str, list[int]] = {}  # kind -> device_id by slot
         self.by_change: dict[str, set[int]] = {}  # kind -> slots of devices that report changes only
+        self.peers: dict[str, Groups] = {}  # by kind
+        self._group: list[str | None] = []  # key by code
+        self._group_size: dict[tuple[str, str], int] = {}  # (municipality, key) -> devices
         self.kinds: list[str] = []
         self._kind_number: dict[str, int] = {}
         self._agents: dict[tuple[str, str], int] = {}
@@ -63,11 +88,39 @@ class Registry:
         else:
             self.agents[index] = agent
 
-    def put_device(self, device_id: int, municipality: str, name: str, kind: str, *, by_change: bool = False) -> None:
-        """Add a device, or give a known one its new kind (and with it a new slot). by_change: reports changes only."""
+    def put_device(self, device_id: int, municipality: str, name: str, kind: str, about: About = NOTHING) -> None:
+        """Add a device, or give a known one what changed; a new kind gives it a new slot."""
+        before = self._code_of_id.get(device_id)
+        if before is not None:
+            self.peers[self.kinds[self._kind_of[before]]].put(int(self._slot_of[before]), None)
         self._put_device(device_id, municipality, name, kind)
-        if by_change:
-            self.by_change.setdefault(kind, set()).add(int(self._slot_of[self._code_of_id[device_id]]))
+        code = self._code_of_id[device_id]
+        slot = int(self._slot_of[code])
+        if about.by_change:
+            self.by_change.setdefault(kind, set()).add(slot)
+        self._put_group(code, group_key(kind, about.circuit, about.latitude, about.longitude))
+        agent = None if about.agent_id is None else self.agent_by_id(about.agent_id)
+        key = self._group[code]
+        shard = None if agent is None else agent.shard
+        peers = None if key is None else (municipality, key, shard)
+        self.peers.setdefault(kind, Groups()).put(slot, peers)
+
+    def _put_group(self, code: int, key: str | None) -> None:
+        town = self.towns[code]
+        if code == len(self._group):
+            self._group.append(None)
+        before = self._group[code]
+        if before is not None:
+            self._group_size[town, before] -= 1
+        if key is not None:
+            self._group_size[town, key] = self._group_size.get((town, key), 0) + 1
+        self._group[code] = key
+
+    def group_of(self, device_id: int) -> Group | None:
+        """The group that a device is in, of all its shards; None where it has none."""
+        code = self._code_of_id[device_id]
+        town, key = self.towns[code], self._group[code]
+        return None if key is None else Group(town, key, self._group_size[town, key])
 
     def _put_device(self, device_id: int, municipality: str, name: str, kind: str) -> None:
         code = self._code_of_id.get(device_id)

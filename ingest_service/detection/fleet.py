@@ -16,6 +16,7 @@ import zstandard
 from contracts.profiles import Profile
 from ingest_service.columns import Array, Block, as_float
 from ingest_service.detection import monitors, silence
+from ingest_service.detection.peers import NOBODY
 
 MAX_SAVE_BYTES = 1 << 31  # of a shard when decompressed
 SAVE_FORMAT = 2
@@ -57,6 +58,7 @@ class _Kind:
         self.monitors = {item.name: _Monitor(profile, item.name) for item in profile.numeric}
         self.silence = silence.new_state(0)
         self.excused = np.zeros(0, np.uint8)  # from silence; known from the registry, so not part of the state
+        self.peers = np.zeros(0, np.int32)  # number of each slot's group, -1 for none; from the registry too
         self.place = np.zeros(0, np.int32)  # scratch of `distinct`
         self.limit_ms = profile.report_period_s * profile.silent_after_periods * 1000
         self.size = 0
@@ -68,6 +70,7 @@ class _Kind:
         fresh = silence.new_state(room - self.size)
         self.silence = silence.State(*map(np.concatenate, zip(self.silence, fresh, strict=True)))
         self.excused = np.concatenate([self.excused, np.zeros(room - self.size, np.uint8)])
+        self.peers = np.concatenate([self.peers, np.full(room - self.size, NOBODY, np.int32)])
         self.place = np.concatenate([self.place, np.zeros(room - self.size, np.int32)])
         self.size = room
 
@@ -108,6 +111,11 @@ class Fleet:
         """These devices report changes only: their silence says nothing."""
         self.make_room(kind, max(slots, default=-1) + 1)
         self.kinds[kind].excused[list(slots)] = 1
+
+    def group(self, kind: str, peers: Array) -> None:
+        """Which devices are each other's peers: (slots,) int32, NOBODY for none. Slots beyond stay as they are."""
+        self.make_room(kind, len(peers))
+        self.kinds[kind].peers[: len(peers)] = peers
 
     def undo(self) -> None:
         """Take back every `examine` that is not committed."""

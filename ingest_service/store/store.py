@@ -19,7 +19,7 @@ from contracts.readiness import Reason
 from ingest_service.admission import Flush, Held, Key
 from ingest_service.alarms import Change
 from ingest_service.newest import Rows
-from ingest_service.registry import Registry
+from ingest_service.registry import About, Registry
 from ingest_service.settings import Database
 from ingest_service.store import copy_rows, rollup_marks, schema, statements
 from ingest_service.store.connection import Connection, connect
@@ -197,8 +197,8 @@ class Store:
             towns = self._changed("SELECT code, change FROM municipality")
             agents = self._changed("SELECT agent_id, municipality, name, replay, change FROM agent")
             devices = self._changed(
-                "SELECT device_id, municipality, name, kind, attributes ->> 'reports' IS NOT DISTINCT FROM 'changes', "
-                "change FROM device"
+                "SELECT device_id, municipality, name, kind, agent_id, latitude, longitude, attributes ->> 'circuit', "
+                "attributes ->> 'reports' IS NOT DISTINCT FROM 'changes', change FROM device"
             )
         for code, change in towns:
             registry.put_municipality(str(code))
@@ -206,8 +206,8 @@ class Store:
         for agent_id, town, name, replay, change in agents:
             registry.put_agent(int(agent_id), str(town), str(name), bool(replay))
             newest = max(newest, int(change))
-        for device_id, town, name, kind, by_change, change in devices:
-            registry.put_device(int(device_id), str(town), str(name), str(kind), by_change=bool(by_change))
+        for device_id, town, name, kind, *about, change in devices:
+            registry.put_device(int(device_id), str(town), str(name), str(kind), About(*about))
             newest = max(newest, int(change))
         changed = newest > self._change
         self._change = newest

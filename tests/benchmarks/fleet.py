@@ -39,6 +39,8 @@ class Faults:
         self._kind, self._n = profile.kind, n_series
         self._fleet = Fleet({profile.kind: profile})
         self._fleet.make_room(profile.kind, n_series)
+        if peers is not None:
+            self._fleet.group(profile.kind, np.asarray(peers, np.int32))
         self._raised = np.zeros(n_series, np.int32)  # conditions at work
         self._fell: list[Finding] = []  # silences that a flush found, for the next sweep to tell
 
