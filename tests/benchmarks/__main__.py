@@ -1,14 +1,15 @@
 """`./run bench`: finds the benchmark that a name stands for, runs it, prints its table and writes its JSON.
 
 Imports nothing but the benchmark that was asked for. Each is a module here with `add_arguments(parser)` and
-`run(options) -> list[Case]`, and says in its heading why its path is hot.
+`run(options) -> list[Case]`, and says in its heading why its path is hot; one that wants a table of its own has
+`table(cases)`. `./run score` is the same frame with other names (`score.py`).
 """
 
 import argparse
 import difflib
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.benchmarks import report
@@ -33,25 +34,30 @@ docs/guides/benchmarks.md tells what each measures and how to read it.
 """
 
 
-def help_text() -> str:
-    width = max(map(len, BENCHMARKS)) + 2
-    return HELP.format(names="".join(f"  {name:<{width}}{words}\n" for name, words in BENCHMARKS.items()))
-
-
-def main(argv: Sequence[str]) -> int:
-    """Run one benchmark; 0, or 1 when its results were wrong, or 2 when it was asked wrongly."""
+def main(
+    argv: Sequence[str],
+    *,
+    command: str = "bench",
+    names: Mapping[str, str] = BENCHMARKS,
+    help_text: str = HELP,
+    prefix: str = "",
+) -> int:
+    """Run one of `names`, the module `<prefix><name>`; 0, or 1 when its results were wrong, or 2 when it was asked
+    wrongly.
+    """
     if not argv or argv[0] in ("-h", "--help", "help"):
-        print(help_text(), end="")
+        width = max(map(len, names)) + 2
+        print(help_text.format(names="".join(f"  {name:<{width}}{words}\n" for name, words in names.items())), end="")
         return 0
     name, rest = argv[0], list(argv[1:])
-    if name not in BENCHMARKS:
-        near = difflib.get_close_matches(name, BENCHMARKS, n=1)
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        print(f"./run bench: no benchmark {name!r}{hint} (known are {', '.join(BENCHMARKS)})", file=sys.stderr)
+        print(f"./run {command}: no benchmark {name!r}{hint} (known are {', '.join(names)})", file=sys.stderr)
         return 2
-    benchmark = importlib.import_module(f"tests.benchmarks.{name}")
+    benchmark = importlib.import_module(f"tests.benchmarks.{prefix}{name}")
     parser = argparse.ArgumentParser(
-        prog=f"./run bench {name}",
+        prog=f"./run {command} {name}",
         description=benchmark.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -61,11 +67,11 @@ def main(argv: Sequence[str]) -> int:
     try:
         cases = benchmark.run(options)
     except report.Wrong as wrong:
-        print(f"./run bench {name}: wrong result: {wrong}", file=sys.stderr)
+        print(f"./run {command} {name}: wrong result: {wrong}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    print(report.table(cases), flush=True)
+    print(getattr(benchmark, "table", report.table)(cases), flush=True)
     if options.json:
         report.write_json(cases, options.json)
     return 0

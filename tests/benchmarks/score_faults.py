@@ -1,0 +1,196 @@
+"""What the fault monitors find, when, under which name, and how often they cry wolf: with the shipped profiles.
+
+Healthy series of every property run beside copies of them with one labelled fault each, through the objects that
+ingest runs. Recall is the share of faults with an alarm between onset and an hour after the end, less the share of
+their healthy twins with an alarm in the same window. Delay is in observations, a miss is infinite. A false alarm is an
+episode on a healthy series after seven days, new after an hour without one. Sizes are in the series' own daily
+residual sd. Names are those of the first alarm that names a fault: `out_of_range` names none.
+"""
+
+import argparse
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from contracts.profiles import DETECTOR_CODES
+from tests.benchmarks import report
+from tests.benchmarks import score_synthetic as synthetic
+from tests.benchmarks.report import Case, Wrong, case, progress
+from tests.benchmarks.score_counting import CODES, Outcome, cell, macro_f1
+from tests.benchmarks.score_injection import CELLS
+from tests.benchmarks.score_trial import Guess, Make, Oracle, Source, Trial, alone, attempt, faults
+
+WORDS = {code: name for name, code in DETECTOR_CODES.items()}
+DECISIVE = "4 sd"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--property", default="", metavar="WORD", help="only properties with this in their name")
+    parser.add_argument("--series", type=int, default=120, help="healthy series a property (default: 120)")
+    parser.add_argument("--replicas", type=int, default=4, help="copies of each with a fault (default: 4)")
+    parser.add_argument("--days", type=int, default=21, help="of each series (default: 21)")
+    parser.add_argument("--seed", type=int, default=1, help="of series and faults (default: 1)")
+    parser.add_argument("--no-peers", action="store_true", help="every device by itself")
+    parser.add_argument("--self-test", action="store_true", help="show that these figures can be wrong")
+
+
+def run(options: argparse.Namespace) -> list[Case]:
+    if options.self_test:
+        return self_test(options)
+    make: Make = alone if options.no_peers else faults
+    return cases([_told(attempt(source, options.replicas, options.seed, make)) for source in sources(options)])
+
+
+def sources(options: argparse.Namespace) -> Iterator[Source]:
+    for shape in synthetic.SHAPES:
+        if options.property in shape.property:
+            yield synthetic_source(shape, options.series, options.days, options.seed)
+
+
+def synthetic_source(shape: synthetic.Shape, n: int, days: int, seed: int) -> Source:
+    """Healthy series of a shape, a report in two hundred missing."""
+    random = np.random.default_rng([seed, synthetic.SHAPES.index(shape)])
+    when = synthetic.moments(days, shape.cadence_s)
+    values, times = shape.make(n, when, random), synthetic.times(n, when, random)
+    heard = random.random(values.shape) >= 0.005
+    series = [(t[kept], value[kept]) for t, value, kept in zip(times, values, heard, strict=True)]
+    return Source("synthetic", shape.property, series, (np.arange(n) // synthetic.NEIGHBOURS).astype(np.int32))
+
+
+def _told(trial: Trial) -> Trial:
+    progress(
+        f"{trial.source} {trial.property}: {trial.observations:,} observations, {len(trial.outcomes)} faults, "
+        f"{len(trial.episodes.series)} false alarms in {trial.days:,.0f} device-days"
+    )
+    return trial
+
+
+def cases(trials: Sequence[Trial]) -> list[Case]:
+    """Every figure of all trials."""
+    found = []
+    for source in dict.fromkeys(trial.source for trial in trials):
+        mine = [trial for trial in trials if trial.source == source]
+        everything = [outcome for trial in mine for outcome in trial.outcomes]
+        found += _of_faults(source, everything)
+        for trial in mine:
+            for fault, variant in CELLS:
+                one = [o for o in trial.outcomes if (o.label.fault, o.label.variant) == (fault, variant)]
+                if one:
+                    name = f"{source}: {trial.property}: {fault} {variant}: recall"
+                    found.append(case(name, cell(one).recall, "share", of=f"{len(one)} faults"))
+        for trial in mine:
+            codes = Counter(trial.episodes.code.tolist())
+            for code, count in [(0, len(trial.episodes.code)), *sorted(codes.items())]:
+                name = f"{source}: {trial.property}: false alarms" + (f": {WORDS[code]}" if code else "")
+                found.append(case(name, count / trial.days, "/device-day", of=f"{trial.days:,.0f} device-days"))
+    return found
+
+
+def _of_faults(source: str, everything: Sequence[Outcome]) -> list[Case]:
+    found = []
+    for fault, variant in CELLS:
+        mine = [o for o in everything if (o.label.fault, o.label.variant) == (fault, variant)]
+        if not mine:
+            continue
+        figures, of = cell(mine), f"{len(mine)} faults"
+        name = f"{source}: {fault} {variant}"
+        found += [
+            case(f"{name}: recall", figures.recall, "share", of=of),
+            case(f"{name}: by chance", figures.chance, "share", of=of),
+            case(f"{name}: delay, median", figures.delay_median, "observations", of=of),
+            case(f"{name}: delay, p90", figures.delay_p90, "observations", of=of),
+            case(f"{name}: rightly named", figures.rightly_named, "share of found", of=of),
+        ]
+    decisive = [o for o in everything if not o.label.variant.endswith(" sd") or o.label.variant == DECISIVE]
+    of = f"{sum(o.first > 0 for o in decisive)} found of sizes of {DECISIVE}"
+    found += [
+        case(f"{source}: macro-F1 of the name", macro_f1(decisive), "F1", of=of),
+        case(f"{source}: macro-F1 of the very first alarm", macro_f1(decisive, strict=True), "F1", of=of),
+    ]
+    for fault in dict.fromkeys(o.label.fault for o in decisive):
+        said = Counter(o.named for o in decisive if o.label.fault == fault and o.first and o.named != CODES[fault])
+        for code, count in said.most_common(2):
+            found.append(case(f"{source}: {fault} called {WORDS[code]}", count, "faults", of=of))
+    return found
+
+
+def table(found: Sequence[Case]) -> str:
+    """All figures on a screen: a row a fault and size, then a column a property, then false alarms."""
+    if not any(item.case.endswith(": false alarms") and item.case.count(": ") == 2 for item in found):
+        return report.table(found)
+    value = {item.case: item.value for item in found}
+    lines = []
+    for source in dict.fromkeys(name.split(": ")[0] for name in value):
+        lines += ["", f"{source:<26}{'n':>6}{'recall':>9}{'chance':>9}{'median':>9}{'p90':>9}{'named':>9}"]
+        for fault, variant in CELLS:
+            name = f"{source}: {fault} {variant}"
+            if f"{name}: recall" not in value:
+                continue
+            n = next(item.input for item in found if item.case == f"{name}: recall").split()[0]
+            figures = [value[f"{name}: {what}"] for what in ("recall", "by chance")]
+            delays = [value[f"{name}: delay, {what}"] for what in ("median", "p90")]
+            lines.append(
+                f"{fault + ' ' + variant:<26}{n:>6}"
+                + "".join(f"{_digits(x, 2):>9}" for x in figures)
+                + "".join(f"{_digits(x, 0):>9}" for x in delays)
+                + f"{_digits(value[f'{name}: rightly named'], 2):>9}"
+            )
+        lines += [
+            f"  {name.split(': ', 1)[1]}: {_digits(value[name], 2)}"
+            for name in value
+            if name.startswith(f"{source}: macro")
+        ]
+        called = [name for name in value if name.startswith(source) and " called " in name]
+        if called:
+            lines.append("  " + ", ".join(f"{name.split(': ', 1)[1]} ({value[name]:.0f})" for name in called))
+        lines += _by_property(source, value)
+    return "\n".join(lines[1:])
+
+
+def _by_property(source: str, value: dict[str, float]) -> list[str]:
+    names = [name.split(": ")[1] for name in value if name.startswith(source) and name.endswith(": false alarms")]
+    short = [name.split(".")[1][:11] for name in names]
+    lines = ["", f"{'recall by property':<26}" + "".join(f"{name:>13}" for name in short)]
+    for fault, variant in CELLS:
+        figures = [value.get(f"{source}: {name}: {fault} {variant}: recall", math.nan) for name in names]
+        if not all(map(math.isnan, figures)):
+            lines.append(f"{fault + ' ' + variant:<26}" + "".join(f"{_digits(x, 2):>13}" for x in figures))
+    lines.append(
+        f"{'false alarms a device-day':<26}" + "".join(f"{value[f'{source}: {n}: false alarms']:>13.4f}" for n in names)
+    )
+    for code in WORDS.values():
+        figures = [value.get(f"{source}: {name}: false alarms: {code}", 0.0) for name in names]
+        if any(figures):
+            lines.append(f"{'  ' + code:<26}" + "".join(f"{x:>13.4f}" if x else f"{'':>13}" for x in figures))
+    return lines
+
+
+def _digits(value: float, digits: int) -> str:
+    return "-" if math.isnan(value) else "inf" if math.isinf(value) else f"{value:.{digits}f}"
+
+
+def self_test(options: argparse.Namespace) -> list[Case]:
+    """An oracle finds all, a guess nothing beyond chance, and labels that were moved are not found."""
+    shape = synthetic.SHAPES[0]
+    source = synthetic_source(shape, 60, 21, options.seed)
+    found = []
+    for name, make, shift_s, low, high in (
+        ("oracle", Oracle, 0, 0.99, 1.0),
+        ("guess", Guess, 0, -0.15, 0.15),
+        ("oracle, labels moved by three days", Oracle, 3 * 86_400, -0.01, 0.01),
+    ):
+        trial = attempt(source, 4, options.seed, make, shift_s)
+        recall = cell(trial.outcomes).recall
+        if not low <= recall <= high:
+            raise Wrong(f"recall of {name} is {recall:.3f}, and not within {low} to {high}")
+        f1 = macro_f1(trial.outcomes)
+        if name == "oracle" and f1 < 0.99:
+            raise Wrong(f"the oracle's names score {f1:.3f}")
+        if name == "guess" and f1 > 0.5:
+            raise Wrong(f"names by chance score {f1:.3f}")
+        of = f"{len(trial.outcomes)} faults"
+        found.append(case(f"{name}: recall", recall, "share", of=of))
+        found.append(case(f"{name}: false alarms", len(trial.episodes.code) / trial.days, "/device-day", of=of))
+    return found
