@@ -1,0 +1,68 @@
+"""Novelty: what is unusual scores high, whatever the unit; what repeats does not; a broken state starts anew."""
+
+import numpy as np
+import pytest
+
+from ingest_service.detection import novelty
+from ingest_service.detection.novelty import Novelty
+
+FIVE_MINUTES_MS = 300_000
+DAY = 288
+ALARMING = 0.5
+
+
+def scored(values, detector=None, first=0):
+    detector = detector or Novelty(1)
+    at_ms = (first + np.arange(len(values), dtype=np.int64)) * FIVE_MINUTES_MS
+    return detector.update(np.zeros(len(values), np.int64), at_ms, np.asarray(values, np.float64))
+
+
+def days(n, seed=3, noise=0.5):
+    """n days of a daily wave with noise."""
+    rng = np.random.default_rng(seed)
+    return 20 + 5 * np.sin(np.arange(n * DAY) * 2 * np.pi / DAY) + rng.normal(0, noise, n * DAY)
+
+
+def test_a_daily_wave_with_noise_is_nothing_new():
+    assert (scored(days(14))[3 * DAY :] > ALARMING).sum() <= 3
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-6, 1e6, -1.0])
+def test_a_spike_is_found_at_once_whatever_the_unit(unit):
+    values = days(8)
+    values[7 * DAY + 100] += 15
+    scores = scored(values * unit)
+    assert scores[7 * DAY + 100] > ALARMING
+    assert scores[7 * DAY + 100] == scores[3 * DAY :].max()
+
+
+def test_a_shift_of_level_is_found_within_an_hour():
+    values = days(8)
+    values[7 * DAY + 100 :] += 8
+    assert scored(values)[7 * DAY + 100 : 7 * DAY + 112].max() > ALARMING
+
+
+def test_what_was_just_scored_is_not_scored_again():
+    values = days(8)
+    values[7 * DAY + 100 : 7 * DAY + 120] += 15
+    scores = scored(values)[7 * DAY + 100 : 7 * DAY + 120]
+    assert (scores > ALARMING).sum() <= 4
+
+
+def test_a_constant_series_says_nothing_until_it_moves():
+    scores = scored(np.full(1000, 7.0))
+    assert not scores.any()
+
+
+def test_a_state_that_is_no_longer_finite_starts_anew_and_is_counted():
+    detector = Novelty(1)
+    scored(days(2), detector)
+    detector.state[0].long = np.nan
+    scores = scored([20.0, 20.5], detector, first=2 * DAY)
+    assert detector.anew == 1
+    assert scores.tolist() == [0.0, 0.0]
+    assert detector.state[0].seen == 1
+
+
+def test_a_series_fits_in_two_kilobytes():
+    assert novelty.STATE.itemsize <= 2048
