@@ -4,6 +4,7 @@ A case is one figure with its unit, what it is held against (a ceiling or a peer
 and the size of the input. A figure whose result was not checked does not become a case: `Wrong` ends the run instead.
 """
 
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -64,7 +65,9 @@ def table(cases: Sequence[Case]) -> str:
 
 
 def figure(value: float) -> str:
-    """A number with as many digits as mean something: 123,456 or 12.3 or 0.0123."""
+    """A number with as many digits as mean something: 123,456 or 12.3 or 0.0123; - where there is none."""
+    if not math.isfinite(value):
+        return "-" if math.isnan(value) else "inf"
     return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
 
 

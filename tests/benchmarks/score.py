@@ -6,6 +6,7 @@ from tests.benchmarks.__main__ import main
 
 SCORES = {
     "faults": "what the fault monitors find, when, under which name, and how often they cry wolf",
+    "nab": "the novelty score on the Numenta Anomaly Benchmark, developers' half",
 }
 HELP = """\
 usage: ./run score <name> [--json FILE] [options]

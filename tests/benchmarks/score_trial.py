@@ -9,10 +9,10 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from contracts import profiles
 from ingest_service.columns import Array
 from tests.benchmarks import fleet
 from tests.benchmarks.score_counting import (
+    CODES,
     WARM_UP_S,
     Alarms,
     Label,
@@ -139,17 +139,10 @@ def play(detector: Detector, series: Sequence[Series], sweep_s: int) -> Alarms:
     return Alarms(*(np.concatenate(column) for column in zip(*told, strict=True)))
 
 
-def shipped() -> list[str]:
-    """Every numeric property of the shipped profiles."""
-    return [f"{kind}.{item.name}" for kind, profile in profiles.load(environ={}).items() for item in profile.numeric]
-
-
 class Oracle:
     """Knows the labels: tells each at the first sweep after its onset."""
 
     def __init__(self, n_series: int, property: str, peers: Array | None, labels: Sequence[Label]) -> None:
-        from tests.benchmarks.score_counting import CODES
-
         self._waiting = sorted((label.onset_s, label.series, CODES[label.fault]) for label in labels)[::-1]
 
     def update(self, series_idx: Array, t: Array, value: Array) -> tuple[Array, Array]:
