@@ -3,7 +3,8 @@
 Receiver: `judge` says what to do with a batch, given how far its (agent, epoch) has been committed; `advance` gives the
 position after taking it. Whoever calls them stores rows and position in one transaction.
 Sender: one for each epoch that an outbox holds. It chooses what to send next, within the window its owner grants, and
-rewinds to the cursor after silence. It knows no clock, disk or socket: time and randomness are arguments.
+rewinds to the cursor after silence. How long a silence may last it learns from how long answers take: where a backlog
+waits before a slow database, sending again would only make it longer. Time and randomness are arguments.
 A heartbeat names an epoch and is answered with that epoch's cursor, so an idle outbox hears of a restored database.
 """
 
@@ -65,6 +66,7 @@ class Sender:
         self.sent = acked
         self.nonce: int | None = None
         self.timeout_ms = FIRST_TIMEOUT_MS
+        self._answer = _AnswerTime()
         self._deadline_ms = 0
         self._no_rewind_before_ms = 0
 
@@ -91,6 +93,7 @@ class Sender:
         """A new connection: whatever was in flight is sent again."""
         self.nonce = nonce
         self.timeout_ms = FIRST_TIMEOUT_MS
+        self._answer = _AnswerTime(self._answer.highest)
         self._no_rewind_before_ms = now_ms
         self._rewind(now_ms)
 
@@ -111,9 +114,13 @@ class Sender:
         if not self.in_flight:
             self._deadline_ms = now_ms + self.timeout_ms
         self.sent = seq
+        self._answer.mark_sent(seq, now_ms)
 
-    def on_cursor(self, seq: int, nonce: int, now_ms: int) -> bool:
+    def on_cursor(self, seq: int, nonce: int, now_ms: int, *, gap: bool = False) -> bool:
         """Take a cursor; False when it is of another connection and means nothing here.
+
+        gap: the store ignored what we sent beyond it. Without, and where it was, it answers what came twice, and what
+        is in flight may still be on its way.
 
         A cursor beyond `top` belongs to an outbox that was restored from an older copy: all we hold is committed.
         A cursor that goes back belongs to a restored database: it is served from the reserve.
@@ -124,10 +131,10 @@ class Sender:
         if seq > self.acked:
             self.acked = seq
             self.sent = max(self.sent, seq)
-            self.timeout_ms = FIRST_TIMEOUT_MS
+            self.timeout_ms = self._answer.timeout_ms(seq, now_ms) or self.timeout_ms
             self._deadline_ms = now_ms + self.timeout_ms
         else:
-            rewind = seq < self.acked or self.in_flight > 0  # the store skipped or ignored what is in flight
+            rewind = seq < self.acked or (gap and self.in_flight > 0)
             self.acked = seq
             if rewind and now_ms >= self._no_rewind_before_ms:
                 self._rewind(now_ms)
@@ -135,5 +142,38 @@ class Sender:
         return True
 
     def _rewind(self, now_ms: int, spread: float = 0.0) -> None:
+        self._answer.timed = None
         self.sent = max(self.acked, self.floor - 1)
         self._deadline_ms = now_ms + int(self.timeout_ms * (1 + 0.5 * spread))
+
+
+class _AnswerTime:
+    """How long a batch takes from sending to its cursor, by one batch at a time that was sent once only.
+
+    source: RFC 6298 (smoothed time and its spread), with Karn's rule: what was sent twice says nothing, and a time-out
+    that was doubled stays until a batch that was sent once is answered.
+    """
+
+    def __init__(self, highest: int = 0) -> None:
+        self.highest = highest  # number of the last batch ever sent
+        self.timed: tuple[int, int] | None = None  # batch, and when it was sent
+        self._mean_ms = self._spread_ms = 0.0
+
+    def mark_sent(self, seq: int, now_ms: int) -> None:
+        if seq > self.highest:
+            self.highest = seq
+            if self.timed is None:
+                self.timed = seq, now_ms
+
+    def timeout_ms(self, acked: int, now_ms: int) -> int | None:
+        """The time-out from now on, when the cursor answers the timed batch."""
+        if self.timed is None or acked < self.timed[0]:
+            return None
+        took_ms = now_ms - self.timed[1]
+        self.timed = None
+        if not self._mean_ms:
+            self._mean_ms, self._spread_ms = took_ms, took_ms / 2
+        else:
+            self._spread_ms += (abs(took_ms - self._mean_ms) - self._spread_ms) / 4
+            self._mean_ms += (took_ms - self._mean_ms) / 8
+        return int(max(FIRST_TIMEOUT_MS, min(LONGEST_TIMEOUT_MS, self._mean_ms + 4 * self._spread_ms)))

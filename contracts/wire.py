@@ -56,12 +56,13 @@ class Header(msgspec.Struct, frozen=True):
     backlog: int  # observations waiting in the outbox at this send
 
 
-class CursorMessage(msgspec.Struct, frozen=True):
+class CursorMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     """How far the store has committed one epoch; a reply to the connection `nonce`."""
 
     epoch: int
     seq: int
     nonce: int
+    gap: bool = False  # batches beyond `seq` came and were ignored: send them again
 
 
 _encoder = msgspec.json.Encoder()

@@ -220,7 +220,10 @@ def asyncapi(kinds: dict[str, Profile]) -> dict[str, Any]:
     cursor = {
         "type": "object",
         "required": ["epoch", "seq", "nonce"],
-        "properties": dict.fromkeys(("epoch", "seq", "nonce"), number),
+        "properties": {
+            **dict.fromkeys(("epoch", "seq", "nonce"), number),
+            "gap": {"type": "boolean", "default": False, "description": "batches beyond seq were ignored: send again"},
+        },
     }
     messages = {
         "batch": {

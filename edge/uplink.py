@@ -141,7 +141,7 @@ class Uplink:
         if sender is None:
             return
         before = sender.acked
-        if sender.on_cursor(cursor.seq, cursor.nonce, now_ms):
+        if sender.on_cursor(cursor.seq, cursor.nonce, now_ms, gap=cursor.gap):
             if sender.acked < before:
                 log("cursor_went_back", level="warning", epoch=cursor.epoch, was=before, now=sender.acked)
             self._outbox.commit(cursor.epoch, sender.acked)

@@ -222,7 +222,7 @@ class Pipeline:
         self._count(prepared, done)
         self.inbox.reply(
             [
-                (tally.agent, wire.CursorMessage(epoch, tally.after.seq, tally.nonce))
+                (tally.agent, wire.CursorMessage(epoch, tally.after.seq, tally.nonce, gap=tally.out_of_order > 0))
                 for (_, epoch), tally in prepared.flush.tallies.items()
             ]
         )

@@ -41,7 +41,7 @@ TURN_S = 0.004  # packets that become due within it are written together
 PAUSE_S = 0.02
 RECV_BYTES = 1 << 20
 MAX_CURSOR_BYTES = 200  # of one cursor message; what may be cut at the end of what was read
-_cursor = re.compile(rb'\{"epoch":(\d+),"seq":(\d+),"nonce":(\d+)\}')
+_cursor = re.compile(rb'\{"epoch":(\d+),"seq":(\d+),"nonce":(\d+)(,"gap":true)?\}')
 
 
 class Refused(RuntimeError):
@@ -192,7 +192,7 @@ class Outboxes:
             if outbox is not None:
                 sender = self.senders[outbox]
                 before = sender.acked
-                if sender.on_cursor(int(found[2]), int(found[3]), now_ms):
+                if sender.on_cursor(int(found[2]), int(found[3]), now_ms, gap=found[4] is not None):
                     self.acked += sender.acked - before
                     moved.add(outbox)
         return moved, upto

@@ -9,7 +9,7 @@ import sqlite3
 from dataclasses import dataclass, field
 
 from contracts import wire
-from contracts.cursor import Position, advance, judge
+from contracts.cursor import Position, Verdict, advance, judge
 from contracts.wire import CursorMessage
 from edge import columns
 from edge.outbox import Epoch, Outbox, Reading
@@ -67,6 +67,7 @@ class Receiver:
     def receive(self, payload: bytes, *, readable: bool = True, commits: bool = True) -> CursorMessage | None:
         """The answer; None when the transaction did not commit."""
         header, body = wire.unpack(payload)
+        gap = False
         after = self.database.copy()
         position = after.positions.get(header.epoch, Position())
         if header.seq:
@@ -81,11 +82,12 @@ class Receiver:
                 after.count["committed" if readable else "quarantined"] += header.count
             else:
                 after.count[verdict.value] += header.count
+                gap = verdict is Verdict.OUT_OF_ORDER
         if not commits:
             self.roll_back(after)
             return None
         self.database = after
-        return CursorMessage(header.epoch, position.seq, header.nonce)
+        return CursorMessage(header.epoch, position.seq, header.nonce, gap)
 
     def roll_back(self, after: Database) -> None:
         """The transaction failed: nothing of it happened."""

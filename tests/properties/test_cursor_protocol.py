@@ -171,8 +171,8 @@ def what_is_under_way_is_trimmed_with_the_cursor() -> list[Change]:
 
 
 def cursor_never_goes_back() -> list[Change]:
-    def on_cursor(sender: Sender, seq: int, nonce: int, now_ms: int) -> bool:
-        return _on_cursor(sender, max(seq, sender.acked), nonce, now_ms)
+    def on_cursor(sender: Sender, seq: int, nonce: int, now_ms: int, *, gap: bool = False) -> bool:
+        return _on_cursor(sender, max(seq, sender.acked), nonce, now_ms, gap=gap)
 
     return [(Sender, "on_cursor", on_cursor)]
 

@@ -19,7 +19,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from contracts import topics, wire
-from contracts.cursor import Position, advance, judge
+from contracts.cursor import Position, Verdict, advance, judge
 from contracts.topics import Channel
 from contracts.wire import CursorMessage
 from tests.services.broker_fixture import ROOT, RunningBroker
@@ -137,8 +137,8 @@ class Receiver:
             topic = topics.parse(message.topic)
             key = (f"{topic.municipality}/{topic.agent}", header.epoch)
             position = self.positions.get(key, Position())
-            if header.seq:
-                verdict = judge(position, header)
+            verdict = judge(position, header) if header.seq else None
+            if verdict:
                 self.count["received"] += header.count
                 if verdict.taken:
                     position, lost = advance(position, header)
@@ -150,7 +150,8 @@ class Receiver:
                     self.count["lost"] += lost
                 else:
                     self.count[verdict.value] += header.count
-            answer = CursorMessage(header.epoch, position.seq, header.nonce)
+            gap = verdict is Verdict.OUT_OF_ORDER
+            answer = CursorMessage(header.epoch, position.seq, header.nonce, gap)
             client.publish(topics.of_agent(topic.municipality, topic.agent, Channel.CURSOR), wire.encode_cursor(answer))
 
 

@@ -199,7 +199,7 @@ class Agent:
             cursor = wire.decode_cursor(payload)
             if topic.endswith("/cursor") and cursor.epoch == self.epoch:
                 self.cursors.append(cursor)
-                self.sender.on_cursor(cursor.seq, cursor.nonce, now_ms)
+                self.sender.on_cursor(cursor.seq, cursor.nonce, now_ms, gap=cursor.gap)
         while (seq := self.sender.next_to_send(now_ms, random.random)) and self.sender.in_flight < WINDOW:
             self.connection.publish(self.topic, self.payload(seq))
             self.sender.mark_sent(seq, now_ms)

@@ -112,6 +112,21 @@ def test_everything_killed_at_once_can_be_started_again(server):
     assert count(server.url) == 1000
 
 
+def test_everything_killed_and_the_data_gone_is_an_empty_database_at_the_same_address(server):
+    fill(server.url)
+    before, postmaster = server.url, server.postmaster
+    assert server.process is not None
+    os.kill(server.process.pid, signal.SIGSTOP)
+    os.kill(postmaster, signal.SIGKILL)
+    shutil.rmtree(server.state / "data")
+    server.kill()
+    lock = next(iter(server.state.glob("socket")), None) or Path(before.split("host=")[1].split("&")[0])
+    (lock / ".s.PGSQL.5432.lock").write_text(f"{os.getppid()}\n{server.state / 'data'}\n0\n5432\n{lock}\n")
+    assert server.start() == before
+    with psycopg.connect(before) as connection, pytest.raises(psycopg.errors.UndefinedTable):
+        connection.execute("select count(*) from kept")
+
+
 def test_a_stale_process_number_that_now_belongs_to_another_program_is_no_obstacle(server):
     fill(server.url)
     numbered = server.state / "data" / "postmaster.pid"

@@ -1,8 +1,8 @@
-"""The receiver's side of the cursor: every verdict, and what a position is afterwards."""
+"""The cursor: every verdict and what a position is afterwards; how a sender behaves before a slow store."""
 
 import pytest
 
-from contracts.cursor import Position, Verdict, advance, judge
+from contracts.cursor import FIRST_TIMEOUT_MS, Position, Sender, Verdict, advance, judge
 from contracts.wire import Header
 
 
@@ -38,3 +38,53 @@ def test_an_empty_batch_declares_the_loss_of_an_epochs_end():
 @pytest.mark.parametrize("first", [1, 400, 500])
 def test_numbers_that_go_back_lose_nothing(first):
     assert advance(Position(5, 501), batch(6, first=first))[1] == 0
+
+
+def sent_before_a_backlog(wait_ms, *, every_ms=500, batches=400):
+    """How often a sender sends when each batch waits so long for its turn; duplicates are answered like the rest."""
+    sender, sends, queue = Sender(1), 0, []
+    sender.connect(7, 0)
+    committed = 0
+    for now_ms in range(0, batches * every_ms + 20 * wait_ms, 100):
+        while queue and queue[0][0] <= now_ms:
+            seq = queue.pop(0)[1]
+            gap = seq > committed + 1
+            committed = seq if seq == committed + 1 else committed
+            sender.on_cursor(committed, 7, now_ms, gap=gap)
+        if now_ms % every_ms == 0 and now_ms < batches * every_ms:
+            sender.seal(now_ms // every_ms + 1)
+        while sender.in_flight < 40 and (seq := sender.next_to_send(now_ms, lambda: 0.5)) is not None:
+            sender.mark_sent(seq, now_ms)
+            queue.append((now_ms + wait_ms, seq))
+            sends += 1
+    assert committed == batches
+    return sends / batches
+
+
+@pytest.mark.parametrize("wait_ms", [100, 1500, 4000, 8000, 15_000])
+def test_a_backlog_before_the_store_does_not_make_senders_send_again_and_again(wait_ms):
+    assert sent_before_a_backlog(wait_ms) < 1.2
+
+
+def test_a_gap_is_sent_again_at_once_and_what_came_twice_is_not():
+    sender = Sender(1)
+    sender.connect(7, 0)
+    sender.seal(3)
+    for seq in (1, 2, 3):
+        sender.mark_sent(seq, 0)
+    sender.on_cursor(1, 7, 200)
+    sender.on_cursor(1, 7, 300)
+    assert sender.next_to_send(400, lambda: 0.0) is None
+    sender.on_cursor(1, 7, 400, gap=True)
+    assert sender.next_to_send(400, lambda: 0.0) == 2
+
+
+def test_a_silence_is_borne_longer_where_answers_take_longer():
+    sender = Sender(1)
+    sender.connect(7, 0)
+    sender.seal(2)
+    sender.mark_sent(1, 0)
+    sender.on_cursor(1, 7, 1_900)
+    assert sender.timeout_ms > FIRST_TIMEOUT_MS
+    sender.connect(8, 2_000)
+    assert sender.timeout_ms == FIRST_TIMEOUT_MS

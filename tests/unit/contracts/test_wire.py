@@ -136,8 +136,8 @@ def test_a_body_that_is_no_columns_is_malformed():
 
 
 def test_cursors_round_trip_and_anything_else_is_refused():
-    message = CursorMessage(epoch=2**62, seq=3, nonce=9)
-    assert wire.decode_cursor(wire.encode_cursor(message)) == message
+    for message in (CursorMessage(epoch=2**62, seq=3, nonce=9), CursorMessage(epoch=1, seq=0, nonce=1, gap=True)):
+        assert wire.decode_cursor(wire.encode_cursor(message)) == message
     for payload in (b"", b"{}", b'{"epoch":1,"seq":"3","nonce":0}', b"\xff"):
         with pytest.raises(WireError):
             wire.decode_cursor(payload)
