@@ -238,11 +238,9 @@ class Cluster:
         return found - {os.getpid()}
 
     def end_leftovers(self) -> None:
-        """Wait until no process of an earlier start is left: ask, then tell, then kill."""
-        if not self.data.exists():
-            return
+        """Wait until no process of an earlier start is left: ask, then tell, then kill. Without data they end alone."""
         started, told = time.monotonic(), ""
-        while left := self.processes():
+        while left := self.processes() if self.data.exists() else set():
             waited = time.monotonic() - started
             if not told:
                 log("database leftovers", processes=len(left))

@@ -79,7 +79,8 @@ class Partitions:
                 start, end = (max(start, high), end) if high <= hour_ms else (start, min(end, low))
         name = f"observation_{kind}_p{_at(start):%Y%m%d%H}"
         connection.execute(
-            f"CREATE TABLE {name} (LIKE observation_{kind} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)".encode()
+            f"CREATE TABLE {name} (LIKE observation_{kind} INCLUDING DEFAULTS INCLUDING CONSTRAINTS) "
+            f"WITH (autovacuum_vacuum_insert_threshold = -1)".encode()  # a core for minutes; closing freezes all rows
         )
         connection.execute(
             (
