@@ -1,8 +1,9 @@
 """Novelty: how unusual a value is for its series, from 0 to 1, strictly online, one configuration for every series.
 
-A value is looked at in eleven ways (`step`). Each way keeps, for either side, where its outermost twentieth begins and
-how far beyond that it usually goes, so that it says by itself how rarely it was that far out; the score is the sum of
-what they say.
+A value is looked at in six ways, each for one thing that can be new (`step`): a jump, a record, another level,
+restlessness or calm, another value or another level than this hour of the day has. Each way keeps, for either side,
+where its outermost twentieth begins and how far beyond that it usually goes, and so says by itself how rarely it was
+that far out. What they say is added up, and counts less while the series has lately said as much.
 Promise: state is bounded and O(1); the score depends only on the series' own values in arrival order, however they are
 cut into batches; late, repeated, missing and infinite values score 0 and leave no trace; a state that is no longer
 finite starts anew and is counted. What an alarm needs is left to `fleet`.
@@ -17,21 +18,24 @@ from numba.extending import register_jitable
 
 from ingest_service.columns import Array
 
-VIEWS = 11
+JUMP, RECORD, LEVEL, UNREST, HOUR, HOUR_LEVEL = range(6)
+VIEWS = 6
 HOURS = 24
 
 
 class Constants(NamedTuple):
-    """One configuration for all series; none was searched for, and halving or doubling any changes little (ADR 17)."""
+    """One configuration for all series. ADR 17 has what halving and doubling each of them does."""
 
-    short: float = 8.0  # values; the mean that one outlier must not carry away
-    middle: float = 64.0  # values; halfway, in powers of eight
-    long: float = 1024.0  # values; what counts as the usual
-    tail: float = 0.05  # share of values beyond the edge: SPOT takes 2 %; more is learnt sooner (Siffer et al. 2017)
-    memory: float = 5000.0  # values that an edge remembers
-    hour_days: float = 14.0  # days that the mean of an hour of the day remembers: two weeks
-    hour_ready_ms: int = 2 * 86_400_000  # since when hours of the day say anything: each was seen twice
-    quiet: float = 300.0  # values after which what was just scored has faded to a third: a day of five minutes
+    short: float = 8.0  # values; a mean that one odd value moves by an eighth
+    long: float = 1024.0  # values; a mean that takes in days: what is usual
+    range: float = 8192.0  # values; how long a record stands before it fades towards the mean
+    tail: float = 0.05  # share of values beyond the edge. SPOT takes 0.02; 0.05 is learnt from sixty values
+    memory: float = 4096.0  # values that an edge remembers
+    hour_days: float = 14.0  # days that an hour of the day remembers: each weekday twice
+    hour_ready_ms: float = 2 * 86_400_000.0  # since when hours of the day say anything: each was seen on two days
+    quiet: float = 300.0  # values after which a score has faded to a third: a day of readings every five minutes
+    influence: float = 5.0  # mean excesses at which one excess is cut, so that one outlier does not hide the next
+    trust: float = 4.0  # excesses that the first guess of their mean is worth
 
 
 # State of one series. A record, so that a value touches neighbouring cache lines; see ADR 14.
@@ -41,15 +45,14 @@ STATE = np.dtype(
         ("last_ms", np.int64),
         ("first_ms", np.int64),
         ("short", np.float64),  # running means
-        ("middle", np.float64),
         ("long", np.float64),
+        ("spread", np.float64),  # running mean of the distance from the long mean
         ("step_short", np.float64),  # running means of the distance between neighbours
         ("step_long", np.float64),
-        ("off_short", np.float64),  # running means of the distance from the hour's mean
-        ("off_middle", np.float64),
-        ("low", np.float64),  # range, slowly forgotten
+        ("off_short", np.float64),  # running mean of the distance from the hour's mean
+        ("low", np.float64),  # records, slowly fading
         ("high", np.float64),
-        ("recent", np.float64),  # what was lately scored, fading
+        ("recent", np.float64),  # the most that was lately said, fading
         ("seen", np.int32),
         ("off_seen", np.int32),
         ("edge", np.float32, (VIEWS, 2)),  # log of the distance where a side's outermost share begins
@@ -57,14 +60,16 @@ STATE = np.dtype(
         ("count", np.uint16, (VIEWS, 2)),  # values of a side, up to the memory
         ("above", np.float32, VIEWS),  # share of values above
         ("hour_seen", np.uint16, HOURS),
-        ("hour", np.float64, HOURS),  # mean of each hour of the day, UTC
+        ("hour", np.float64, (HOURS, 2)),  # of each hour of the day, UTC: mean, and mean distance from it
     ],
     align=True,
 )
 FIRST_BEYOND = 0.3  # before anything is known; of a Gaussian it is 0.16, of an exponential 0.26
 LEAST_BEYOND = 0.02  # a series that repeats itself exactly would have none
 ENOUGH = 2  # values of a side before it says anything
+LEAST_SHARE = 1e-3  # of what is usual for the series; a still hour or a still stretch is taken to move by that much
 LARGEST = 1e300  # beyond it a difference of two values may be infinite: taken for missing
+HALF = 0.5 * VIEWS * math.log(20.0)  # scores one half: every view at its outermost twentieth, and lately so before
 ANEW = -1.0  # what `step` returns of a state that it found or left unusable
 
 
@@ -91,9 +96,9 @@ def surprise(series: Any, view: int, distance: float, c: Any) -> float:
     side = 1 if distance > 0.0 else 0
     y = math.log(abs(distance))
     above = float(series.above[view])
-    share = above if side == 1 else 1.0 - above
     n = float(series.count[view, side]) + 1.0
     total = float(series.count[view, 0]) + float(series.count[view, 1]) + 2.0
+    share = max(1.0 / total, above if side == 1 else 1.0 - above)
     series.above[view] = above + (side - above) / min(c.memory, total)
     edge = y if n == 1.0 else float(series.edge[view, side])
     beyond = float(series.beyond[view, side])
@@ -103,7 +108,7 @@ def surprise(series: Any, view: int, distance: float, c: Any) -> float:
         excess = y - edge
         if n > ENOUGH:
             said = max(0.0, excess / beyond - math.log(2.0 * c.tail * share))
-        beyond += (min(excess, 5.0 * beyond) - beyond) / (c.tail * min(c.memory, n) + 4.0)
+        beyond += (min(excess, c.influence * beyond) - beyond) / (c.tail * min(c.memory, n) + c.trust)
         series.beyond[view, side] = max(LEAST_BEYOND, beyond)
         edge += gain * (1.0 - c.tail)
     else:
@@ -121,59 +126,56 @@ def step(series: Any, at_ms: int, value: float, c: Any) -> float:
     if series.seen == 0:
         series.last = x
         series.short = x
-        series.middle = x
         series.long = x
         series.low = x
         series.high = x
         series.first_ms = at_ms
         series.last_ms = at_ms
     n = series.seen + 1.0
-    of_short, of_middle, of_long = 1.0 / min(c.short, n), 1.0 / min(c.middle, n), 1.0 / min(c.long, n)
+    of_short, of_long = 1.0 / min(c.short, n), 1.0 / min(c.long, n)
     said = 0.0
 
     jump = x - series.last
-    said += surprise(series, 0, jump, c)
-    said += surprise(series, 1, x - series.short, c)
-    said += surprise(series, 2, x - series.middle, c)
-    said += surprise(series, 3, x - series.long, c)
-    said += surprise(series, 4, max(x - series.high, 0.0) + min(x - series.low, 0.0), c)
+    said += surprise(series, JUMP, jump, c)
+    said += surprise(series, RECORD, max(x - series.high, 0.0) + min(x - series.low, 0.0), c)
 
     series.step_short += of_short * (abs(jump) - series.step_short)
     series.step_long += of_long * (abs(jump) - series.step_long)
+    series.spread += of_long * (abs(x - series.long) - series.spread)
     series.short += of_short * (x - series.short)
-    series.middle += of_middle * (x - series.middle)
     series.long += of_long * (x - series.long)
-    series.high = max(x, series.high - 0.1 * of_long * (series.high - series.long))
-    series.low = min(x, series.low + 0.1 * of_long * (series.long - series.low))
-    said += surprise(series, 5, series.short - series.long, c)
-    said += surprise(series, 6, series.middle - series.long, c)
-    if n > 2.0 * c.short:
-        said += surprise(series, 7, series.step_short - series.step_long, c)
+    series.high = max(x, series.high - (series.high - series.long) / c.range)
+    series.low = min(x, series.low + (series.long - series.low) / c.range)
+    said += surprise(series, LEVEL, series.short - series.long, c)
+    if n > 2.0 * c.short and series.step_long > 0.0:
+        said += surprise(series, UNREST, math.log(series.step_short / series.step_long + LEAST_SHARE), c)
 
     hour = int(at_ms // 3_600_000 % HOURS)
     seen = float(series.hour_seen[hour])
-    if at_ms - series.first_ms >= c.hour_ready_ms and seen > 0.0:
-        off = x - series.hour[hour]
+    off = x - series.hour[hour, 0]
+    width = series.hour[hour, 1] + LEAST_SHARE * series.spread
+    if at_ms - series.first_ms >= c.hour_ready_ms and seen > 0.0 and width > 0.0:
         series.off_seen += 1
         series.off_short += (off - series.off_short) / min(c.short, float(series.off_seen))
-        series.off_middle += (off - series.off_middle) / min(c.middle, float(series.off_seen))
-        said += surprise(series, 8, off, c)
-        said += surprise(series, 9, series.off_short, c)
-        said += surprise(series, 10, series.off_middle, c)
+        said += surprise(series, HOUR, off / width, c)
+        said += surprise(series, HOUR_LEVEL, series.off_short, c)
     of_hour = max(1.0 / (seen + 1.0), min(1.0, (at_ms - series.last_ms) / 3_600_000.0) / c.hour_days)
-    series.hour[hour] += of_hour * (x - series.hour[hour])
+    if seen > 0.0:
+        series.hour[hour, 1] += of_hour * (abs(off) - series.hour[hour, 1])
+    series.hour[hour, 0] += of_hour * off
     series.hour_seen[hour] = min(seen + 1.0, 65535.0)
 
     series.last = x
     series.last_ms = at_ms
     series.seen += 1
-    if not math.isfinite(said + series.long + series.step_long + series.hour[hour] + series.off_middle + series.recent):
+    if not math.isfinite(said + series.long + series.step_long + series.spread + series.hour[hour, 0] + series.recent):
         return ANEW
     series.recent *= 1.0 - 1.0 / c.quiet
     if said <= series.recent:
         return 0.0
+    news = said * said / (said + series.recent)
     series.recent = said
-    score: float = said / (said + VIEWS * 3.0)
+    score: float = news / (news + HALF)
     return score
 
 

@@ -23,8 +23,8 @@ def days(n, seed=3, noise=0.5):
     return 20 + 5 * np.sin(np.arange(n * DAY) * 2 * np.pi / DAY) + rng.normal(0, noise, n * DAY)
 
 
-def test_a_daily_wave_with_noise_is_nothing_new():
-    assert (scored(days(14))[3 * DAY :] > ALARMING).sum() <= 3
+def test_a_daily_wave_with_noise_is_news_less_than_every_other_day():
+    assert (scored(days(14))[3 * DAY :] > ALARMING).sum() <= 11 / 2
 
 
 @pytest.mark.parametrize("unit", [1.0, 1e-6, 1e6, -1.0])
@@ -40,6 +40,27 @@ def test_a_shift_of_level_is_found_within_an_hour():
     values = days(8)
     values[7 * DAY + 100 :] += 8
     assert scored(values)[7 * DAY + 100 : 7 * DAY + 112].max() > ALARMING
+
+
+def test_a_noon_at_midnight_is_found_though_each_value_is_usual():
+    values = days(10)
+    values[9 * DAY : 10 * DAY] = np.roll(values[9 * DAY : 10 * DAY], DAY // 2)
+    assert scored(values)[9 * DAY : 9 * DAY + DAY // 2].max() > ALARMING
+
+
+def test_a_flat_line_is_found_in_a_series_that_always_moves():
+    values = days(8)
+    values[7 * DAY + 100 : 7 * DAY + 160] = values[7 * DAY + 99]
+    assert scored(values)[7 * DAY + 100 : 7 * DAY + 160].max() > ALARMING
+
+
+def test_a_counter_that_falls_after_a_lifetime_of_rising_is_found():
+    rising = np.arange(300_000.0)
+    detector = Novelty(1)
+    scored(rising, detector)
+    fall = scored([300_000.0, 299_000.0, 298_000.0, 297_000.0], detector, first=len(rising))
+    assert fall.max() > ALARMING
+    assert detector.anew == 0
 
 
 def test_what_was_just_scored_is_not_scored_again():
