@@ -27,7 +27,7 @@ from platform_api.caller import Failures
 from platform_api.exports import Exports
 from platform_api.live import AlarmReader, BrokerFile, Subscription
 from platform_api.measured import Measured
-from platform_api.models import Problem
+from platform_api.models.words import Problem
 from platform_api.problems import Code, ProblemError
 from platform_api.queries.database import Database
 from platform_api.rendering import Columns, GeoJson

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Request
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 
-from platform_api.models import Role
+from platform_api.models.words import Role
 from platform_api.problems import Code, ProblemError
 from platform_api.queries import accounts
 from platform_api.queries.accounts import StoredAccount, StoredSession

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from contracts.profiles import Profile
-from platform_api.models import DeviceState
+from platform_api.models.words import DeviceState
 from platform_api.queries import fleet as query
 from platform_api.queries.database import Database
 from platform_api.queries.fleet import NO_COLOURS, Colours, Newest, Places

@@ -2,7 +2,7 @@
 
 from contracts.profiles import Profile, Property
 from platform_api import thinning
-from platform_api.models import MunicipalityProperty, MunicipalitySeries
+from platform_api.models.series import MunicipalityProperty, MunicipalitySeries
 from platform_api.queries import series as query
 from platform_api.queries.database import Database
 

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from contracts.profiles import Profile, Property
 from platform_api import pieces, thinning
-from platform_api.models import Device, PropertySeries, Series
+from platform_api.models.devices import Device
+from platform_api.models.series import PropertySeries, Series
 from platform_api.queries import packed
 from platform_api.queries import series as query
 from platform_api.queries.alarms import alarms as alarms_of

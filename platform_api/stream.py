@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from platform_api.models import Alarm
+from platform_api.models.alarms import Alarm
 
 Columns = Mapping[str, Sequence[Any]]
 LOOK_BACK_S = 10.0  # a new client is given this much of the past: what a rendering of the map may lack

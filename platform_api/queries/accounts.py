@@ -2,7 +2,7 @@
 
 import msgspec
 
-from platform_api.models import Role
+from platform_api.models.words import Role
 from platform_api.queries.database import Database
 
 

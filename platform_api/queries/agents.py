@@ -1,6 +1,6 @@
 """Agents, ingest workers and the database's size: what the health pages show."""
 
-from platform_api.models import Agent, Worker
+from platform_api.models.status import Agent, Worker
 from platform_api.queries.database import Database
 
 Permitted = list[str] | None

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from platform_api.models import Alarm, AlarmCounts, SeverityCounts
+from platform_api.models.alarms import Alarm, AlarmCounts
+from platform_api.models.status import SeverityCounts
 from platform_api.queries.database import Database, instant
 
 Permitted = list[str] | None

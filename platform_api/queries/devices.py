@@ -8,7 +8,7 @@ from psycopg.types.json import Jsonb
 
 from contracts.profiles import Profile
 from platform_api.earth import Box
-from platform_api.models import Device, NewDevice
+from platform_api.models.devices import Device, NewDevice
 from platform_api.queries import columns
 from platform_api.queries.database import Database
 

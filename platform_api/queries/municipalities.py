@@ -1,6 +1,6 @@
 """Municipalities, and what `dure migrate` has made of the schema."""
 
-from platform_api.models import Municipality
+from platform_api.models.catalogue import Municipality
 from platform_api.queries.database import Database
 
 Permitted = list[str] | None

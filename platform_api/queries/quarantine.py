@@ -1,6 +1,6 @@
 """Quarantine: pages, what was only counted, and asking ingest to admit."""
 
-from platform_api.models import QuarantineItem, Refused
+from platform_api.models.quarantine import QuarantineItem, Refused
 from platform_api.queries.database import Database
 
 Permitted = list[str] | None

@@ -5,7 +5,8 @@ from typing import Annotated, get_args
 from fastapi import APIRouter, Query
 
 from platform_api.caller import Caller
-from platform_api.models import Alarm, Alarms, AlarmState, Closing
+from platform_api.models.alarms import Alarm, Alarms, Closing
+from platform_api.models.words import AlarmState
 from platform_api.problems import Code, ProblemError
 from platform_api.queries import alarms as query
 from platform_api.queries.accounts import StoredAccount

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from contracts import profiles as contract
 from contracts import reasons
 from platform_api.caller import Caller
-from platform_api.models import Catalogue, Municipalities
+from platform_api.models.catalogue import Catalogue, Municipalities
 from platform_api.queries.municipalities import municipalities
 from platform_api.routes.parameters import READ, Profiles, Stored
 

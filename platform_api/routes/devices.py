@@ -9,7 +9,9 @@ from contracts.profiles import Profile
 from platform_api import series
 from platform_api.caller import Caller, Engineer
 from platform_api.earth import Box
-from platform_api.models import Device, Devices, DeviceState, FeatureCollection, FleetMap, NewDevice, Series
+from platform_api.models.devices import Device, Devices, FeatureCollection, FleetMap, NewDevice
+from platform_api.models.series import Series
+from platform_api.models.words import DeviceState
 from platform_api.problems import Code, ProblemError
 from platform_api.queries import devices as query
 from platform_api.queries.accounts import StoredAccount

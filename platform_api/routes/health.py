@@ -4,7 +4,7 @@ network."""
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from platform_api.models import Health, Ready
+from platform_api.models.status import Health, Ready
 from platform_api.problems import Code, ProblemError
 from platform_api.queries.database import Database, DatabaseAwayError, DatabaseBusyError, SchemaMissingError
 from platform_api.queries.municipalities import schema_state

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Query
 
 from platform_api import municipality_series
 from platform_api.caller import Caller
-from platform_api.models import MunicipalitySeries
+from platform_api.models.series import MunicipalitySeries
 from platform_api.problems import Code, ProblemError
 from platform_api.queries.accounts import municipality_exists
 from platform_api.routes.parameters import READ_ONE, AtMs, Profiles, Stored, chosen, invalid, profile_of

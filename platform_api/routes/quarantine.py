@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 
 from contracts.reasons import Reason
 from platform_api.caller import Caller, Engineer
-from platform_api.models import Quarantine, QuarantineItem
+from platform_api.models.quarantine import Quarantine, QuarantineItem
 from platform_api.problems import Code, ProblemError
 from platform_api.queries import quarantine as query
 from platform_api.routes.parameters import READ, WRITE_ONE, After, BigNumber, Page, Stored

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 
 from contracts.profiles import Profile
 from platform_api.caller import Caller
-from platform_api.models import Device, NearDevice, NearDevices, TopDevice, TopDevices
+from platform_api.models.devices import Device, NearDevice, NearDevices, TopDevice, TopDevices
 from platform_api.queries import devices as devices_query
 from platform_api.queries import ranked as query
 from platform_api.queries.database import Database

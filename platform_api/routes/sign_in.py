@@ -8,8 +8,8 @@ from fastapi.security import HTTPAuthorizationCredentials
 
 from platform_api import caller, passwords
 from platform_api.caller import COOKIE, SignedIn
-from platform_api.models import Account, Session, SignIn
-from platform_api.models import SignedIn as SignedInAnswer
+from platform_api.models.sign_in import Account, Session, SignIn
+from platform_api.models.sign_in import SignedIn as SignedInAnswer
 from platform_api.problems import Code, ProblemError
 from platform_api.queries import accounts
 from platform_api.routes.parameters import Configured, Stored, errors

@@ -6,7 +6,7 @@ from collections import deque
 from fastapi import APIRouter, Request
 
 from platform_api.caller import Caller
-from platform_api.models import Agent, AgentCounts, Agents, DatabaseSize, ObservationCounts, Status
+from platform_api.models.status import Agent, AgentCounts, Agents, DatabaseSize, ObservationCounts, Status
 from platform_api.queries import agents as query
 from platform_api.queries.accounts import StoredAccount
 from platform_api.queries.alarms import open_alarm_counts
