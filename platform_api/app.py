@@ -34,6 +34,7 @@ from platform_api.rendering import Columns, GeoJson
 from platform_api.routes import (
     alarms,
     catalogue,
+    detectors,
     devices,
     export,
     health,
@@ -43,6 +44,7 @@ from platform_api.routes import (
     sign_in,
     status,
     stream,
+    windows,
 )
 from platform_api.settings import Database as DatabaseSettings
 from platform_api.settings import Settings
@@ -143,6 +145,8 @@ def create_app(
         devices,
         export,
         alarms,
+        windows,
+        detectors,
         quarantine,
         status,
         stream,

@@ -156,7 +156,9 @@ class AlarmReader:
             while self._pending:
                 wanted = list(self._pending)[:BATCH]
                 try:
-                    found = await alarms_query.alarms(self._database, None, alarm_ids=wanted, page=BATCH)
+                    found = await alarms_query.alarms(
+                        self._database, None, alarm_ids=wanted, everything=True, page=BATCH
+                    )
                 except (DatabaseAwayError, DatabaseBusyError, SchemaMissingError):
                     await asyncio.sleep(delay_s * random.uniform(0.5, 1.5))
                     delay_s = min(delay_s * 2, 5.0)
@@ -178,7 +180,9 @@ class AlarmReader:
                         delay_s, lost = 0.5, False
                         changed_after = self._seen_ms - 1000
                         self._take(
-                            await alarms_query.alarms(self._database, None, changed_after=changed_after, page=1000)
+                            await alarms_query.alarms(
+                                self._database, None, changed_after=changed_after, everything=True, page=1000
+                            )
                         )
                     elif payload.isdigit():
                         self._add([int(payload)])

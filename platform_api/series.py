@@ -14,6 +14,7 @@ from platform_api.models.devices import Device
 from platform_api.models.series import PropertySeries, Series
 from platform_api.queries import packed
 from platform_api.queries import series as query
+from platform_api.queries.alarms import Filters
 from platform_api.queries.alarms import alarms as alarms_of
 from platform_api.queries.database import Database
 
@@ -44,7 +45,12 @@ async def answer(database: Database, asked: Question, permitted: list[str] | Non
     gap_s = await _gap_s(database, asked)
     found = await _raw(database, asked, gap_s, raw_span_h) or await _rolled(database, asked, gap_s)
     alarms = await alarms_of(
-        database, permitted, device_id=asked.device.device_id, span=(asked.from_at, asked.to_at), page=MAX_ALARMS
+        database,
+        permitted,
+        Filters(device_id=asked.device.device_id, folded=True),
+        everything=True,
+        span=(asked.from_at, asked.to_at),
+        page=MAX_ALARMS,
     )
     return found.model_copy(update={"alarms": alarms})
 

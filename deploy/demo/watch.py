@@ -40,7 +40,7 @@ class Api:
         found: list[Json] = []
         after = ""
         while True:
-            page = self.get(f"/api/v1/alarms?limit=500{after}")
+            page = self.get(f"/api/v1/alarms?folded=true&limit=500{after}")
             found += page["items"]
             if page["next"] is None:
                 return found

@@ -7,10 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field
 Ms = Annotated[int, Field(description="ms since 1970-01-01 UTC", examples=[1760000000000])]
 Severity = Annotated[int, Field(ge=1, le=3, description="1 info, 2 warning, 3 critical")]
 DeviceState = Literal["critical", "warning", "info", "silent", "ok", "unknown"]
-AlarmState = Literal["open", "acknowledged", "cleared", "closed"]
+AlarmState = Literal["open", "acknowledged", "suppressed", "cleared", "closed"]
 AgentState = Literal["ok", "silent", "behind", "never"]
 Role = Literal["operator", "engineer", "admin"]
-Cause = Literal["real", "false_alarm", "planned_work"]
+Cause = Literal["real", "false", "planned_work"]
 Value = float | int | str | bool | None
 
 

@@ -32,7 +32,21 @@ NOON = 1_760_011_200_000  # 2025-10-09 12:00 UTC
 PASSWORD = "a long enough password"
 MINE, OTHER = "41480", "41280"
 # Whatever of these an account of 41480 is shown is a leak: codes, names, labels, and numbers of 41280.
-OTHERS_MARKS = ("41280", "Goyang", "고양", "gy-", "7001", "7002", "7101", "770001", "770002", "880001", "880003")
+OTHERS_MARKS = (
+    "41280",
+    "Goyang",
+    "고양",
+    "gy-",
+    "7001",
+    "7002",
+    "7101",
+    "770001",
+    "770002",
+    "880001",
+    "880003",
+    "550001",
+    "660001",
+)
 
 SEED = f"""
 INSERT INTO municipality (code, name_ko, name_en, latitude, longitude, time_zone) VALUES
@@ -54,14 +68,19 @@ INSERT INTO agent_status (agent_id, seen_at, clock_at, backlog) VALUES
  (7101, now(), now(), 0), (9101, now(), now(), 12), (9102, now() - interval '1 day', now() - interval '1 day', 3);
 INSERT INTO cursor (agent_id, epoch, seq, next_number, received, committed, duplicate, out_of_order, quarantined, lost) VALUES
  (7101, 71, 5, 501, 710, 700, 4, 3, 3, 1), (9101, 91, 5, 501, 100, 90, 5, 3, 2, 0), (9101, 92, 5, 501, 50, 50, 0, 0, 0, 7);
-INSERT INTO alarm (alarm_id, municipality, device_id, agent_id, condition, detector, property, severity, state, opened_at, last_finding_at, evidence)
+INSERT INTO alarm (alarm_id, municipality, device_id, agent_id, kind, condition, detector, property, severity, state, opened_at, last_finding_at, evidence)
 VALUES
- (770001, '41280', 7001, 7101, 'stuck:voltage', 'stuck', 'voltage', 3, 'open', to_timestamp({NOON}/1000.0), to_timestamp({NOON}/1000.0), '{{"values":[230.5]}}'),
- (770002, '41280', null, 7101, 'agent_silent', 'agent_silent', null, 2, 'open', to_timestamp({NOON}/1000.0), to_timestamp({NOON}/1000.0), '{{}}'),
- (990001, '41480', 9001, 9101, 'out_of_range:voltage', 'out_of_range', 'voltage', 3, 'open', to_timestamp({NOON}/1000.0), to_timestamp({NOON}/1000.0), '{{"values":[400.0]}}'),
- (990002, '41480', 9001, 9101, 'silent', 'silent', null, 2, 'acknowledged', to_timestamp({NOON}/1000.0), to_timestamp({NOON}/1000.0), '{{}}'),
- (990003, '41480', 9002, 9101, 'spike:current', 'spike', 'current', 1, 'cleared', to_timestamp({NOON}/1000.0), to_timestamp({NOON}/1000.0), '{{}}'),
- (990004, '41480', null, 9102, 'agent_silent', 'agent_silent', null, 2, 'open', to_timestamp({NOON}/1000.0), to_timestamp({NOON}/1000.0), '{{}}');
+ (770001, '41280', 7001, 7101, 'streetlight', 'stuck:voltage', 'stuck', 'voltage', 3, 'open', to_timestamp({NOON}/1000.0), to_timestamp({NOON}/1000.0), '{{"values":[230.5]}}'),
+ (770002, '41280', null, 7101, null, 'agent_silent', 'agent_silent', null, 2, 'open', to_timestamp({NOON}/1000.0), to_timestamp({NOON}/1000.0), '{{}}'),
+ (990001, '41480', 9001, 9101, 'streetlight', 'out_of_range:voltage', 'out_of_range', 'voltage', 3, 'open', to_timestamp({NOON}/1000.0), to_timestamp({NOON}/1000.0), '{{"values":[400.0]}}'),
+ (990002, '41480', 9001, 9101, 'streetlight', 'silent', 'silent', null, 2, 'acknowledged', to_timestamp({NOON}/1000.0), to_timestamp({NOON}/1000.0), '{{}}'),
+ (990003, '41480', 9002, 9101, 'streetlight', 'spike:current', 'spike', 'current', 1, 'cleared', to_timestamp({NOON}/1000.0), to_timestamp({NOON}/1000.0), '{{}}'),
+ (990004, '41480', null, 9102, null, 'agent_silent', 'agent_silent', null, 2, 'open', to_timestamp({NOON}/1000.0), to_timestamp({NOON}/1000.0), '{{}}');
+INSERT INTO alarm_event (event_id, alarm_id, event, who, detail) VALUES
+ (660001, 770001, 'commented', 'gy-minji', '{{"text":"Goyang"}}'), (990101, 990001, 'commented', 'viewer', '{{"text":"Paju"}}');
+INSERT INTO maintenance_window (window_id, municipality, scope, target, begins_at, ends_at, reason, created_by, changed_by) VALUES
+ (550001, '41280', 'circuit', 'gy-c1', now() - interval '1 hour', now() + interval '1 hour', 'Goyang works', 'gy-minji', 'gy-minji'),
+ (950001, '41480', 'circuit', 'pj-c1', now() + interval '1 hour', now() + interval '2 hours', 'Paju works', 'operator', 'operator');
 INSERT INTO quarantine (quarantine_id, municipality, agent_id, topic, epoch, seq, reason, detail, kind, device, content, observations, bytes) VALUES
  (880001, '41280', 7101, 'dure/v1/00/41280/gy-pole-1/batch', 71, 6, 'unknown_device', 'gy-sl-9', 'streetlight', 'gy-sl-9', '{{"device":"gy-sl-9"}}', 1, 90),
  (880002, '41480', 9101, 'dure/v1/00/41480/pj-pole-1/batch', 9100000000000000001, 6, 'unknown_device', 'pj-sl-9', 'streetlight', 'pj-sl-9', '{{"device":"pj-sl-9"}}', 1, 90),

@@ -14,7 +14,7 @@ __all__ = ["city"]
 def as_seeded(city: City) -> None:
     city.run(
         "UPDATE alarm SET state = CASE alarm_id WHEN 990002 THEN 'acknowledged' WHEN 990003 THEN 'cleared' ELSE 'open' END,"
-        " acknowledged_at = null, acknowledged_by = null, closed_at = null, closed_by = null, cause = null, comment = null"
+        " acknowledged_at = null, acknowledged_by = null, closed_at = null, closed_by = null, cause = null, note = null, assigned_to = null"
     )
     city.run("UPDATE quarantine SET admit_requested_at = null, admit_requested_by = null, admitted_at = null")
 
@@ -35,7 +35,7 @@ async def test_alarms_are_listed_newest_first_filtered_and_counted(city: City) -
         assert await found(detector="agent_silent") == [990004, 770002]
         first = (await client.get("/api/v1/alarms", params={"limit": 4})).json()
         assert first["next"] == 990001
-        assert first["counts"] == {"open": 4, "acknowledged": 1, "cleared": 1, "closed": 0}
+        assert first["counts"] == {"open": 4, "acknowledged": 1, "suppressed": 0, "cleared": 1, "closed": 0}
         assert await found(limit=4, after=first["next"]) == [770002, 770001]
         for wrong in ({"state": "ajar"}, {"severity": "4"}, {"device_id": "x"}):
             problem(await client.get("/api/v1/alarms", params=wrong), 422)
@@ -74,11 +74,11 @@ async def test_closing_needs_a_cause_and_works_from_every_state_but_closed(city:
             problem(await client.post("/api/v1/alarms/990001/close", json=body), 422)
         for alarm_id in (990001, 990002, 990003):
             answer = await client.post(
-                f"/api/v1/alarms/{alarm_id}/close", json={"cause": "planned_work", "comment": " 램프 교체 "}
+                f"/api/v1/alarms/{alarm_id}/close", json={"cause": "planned_work", "note": " 램프 교체 "}
             )
             assert answer.status_code == 200
             alarm = answer.json()
-            assert (alarm["state"], alarm["closed_by"], alarm["cause"], alarm["comment"]) == (
+            assert (alarm["state"], alarm["closed_by"], alarm["cause"], alarm["note"]) == (
                 "closed",
                 "operator",
                 "planned_work",

@@ -22,23 +22,32 @@ NUMBERS = {
     "device_id": (7001, 9001),
     "alarm_id": (770001, 990001),
     "quarantine_id": (880001, 880003, 880002),
+    "window_id": (550001, 950001),
 }
 QUERIES: dict[str, tuple[object, ...]] = {
     "municipality": (OTHER, MINE), "agent": ("gy-pole-1",), "device_id": (7001,), "q": ("gy", "고양"), "state": (), "kind": ("streetlight",),
-    "bbox": ("126,37,127,38",), "from": (NOON - 3_600_000,), "to": (NOON + 3_600_000,),
+    "group": (770002,), "folded": ("true",), "assigned_to": ("gy-minji",), "bbox": ("126,37,127,38",), "from": (NOON - 3_600_000,), "to": (NOON + 3_600_000,),
 }  # fmt: skip
 REQUIRED: dict[str, dict[str, object]] = {  # without these a question is refused before it could show anything
     "get_top_devices": {"kind": "streetlight", "property": "voltage"},
     "get_nearest_devices": {"kind": "streetlight", "latitude": 37.65, "longitude": 126.83, "within_m": 50_000},
+    "get_assignees": {"municipality": OTHER},
     "get_municipality_series": {"kind": "streetlight", "from": NOON - 3_600_000, "to": NOON + 3_600_000},
 }
 BODIES: dict[str, dict[str, Any]] = {
-    "close_alarm": {"cause": "real"},
+    "close_alarm": {"cause": "real"}, "comment_alarm": {"text": "seen"}, "assign_alarm": {"account": "gy-minji"},
+    "add_window": {"municipality": OTHER, "scope": "circuit", "target": "gy-c1", "from": NOON, "to": NOON + 1, "reason": "x"},
+    "change_window": {"municipality": OTHER, "scope": "circuit", "target": "gy-c1", "from": NOON, "to": NOON + 1, "reason": "x"},
     "post_device": {
         "municipality": OTHER, "device": "gy-sl-1", "kind": "streetlight", "agent": "gy-pole-1",
         "label": {"ko": "", "en": ""}, "latitude": 37.6, "longitude": 126.8,
     },
 }  # fmt: skip
+WINDOW_AGAIN = (
+    "INSERT INTO maintenance_window (window_id, municipality, scope, target, begins_at, ends_at, reason, created_by, changed_by)"
+    " VALUES (950001, '41480', 'circuit', 'pj-c1', now() + interval '1 hour', now() + interval '2 hours', 'Paju works', 'operator', 'operator')"
+    " ON CONFLICT DO NOTHING"
+)
 ENDLESS, ENDING = {"get_stream"}, {"sign_out"}  # the stream has a test of its own; a sign-out would end the walk
 
 
@@ -90,7 +99,7 @@ async def walk(city: City, name: str) -> list[str]:
                 answer = await client.request(verb, filled, **sent)
                 assert answer.status_code < 500 or path == "/ready", (filled, answer.text)
                 found += [f"{verb} {filled} {sent}: {mark}" for mark in leaks(answer, sent)]
-                if any(str(number) in filled for number in (7001, 770001, 880001, 880003, "/41280/")):
+                if any(str(number) in filled for number in (7001, 770001, 880001, 880003, 550001, "/41280/")):
                     assert answer.status_code in (403, 404), (filled, answer.text)
     return found
 
@@ -104,14 +113,33 @@ async def test_the_walk_sees_everything_there_is_to_see_for_an_account_of_all(ci
     """What the walk looks for is really shown, by the routes that should; so its silence means something."""
     async with client_of(city, "viewer") as client:
         shown = ""
-        for path in ("municipalities", "devices", "devices.geojson", "map", "alarms", "quarantine", "agents"):
+        for path in (
+            "municipalities",
+            "devices",
+            "devices.geojson",
+            "map",
+            "alarms",
+            "quarantine",
+            "agents",
+            "alarms/770001",
+            "maintenance-windows",
+        ):
             shown += (await client.get(f"/api/v1/{path}")).text
     assert [mark for mark in OTHERS_MARKS if not shows(shown, mark)] == []
 
 
 @pytest.mark.parametrize(
     "statement",
-    ["devices", "device_features", "alarms", "municipalities", "agents", "quarantine", "quarantine_refused"],
+    [
+        "devices",
+        "device_features",
+        "alarms",
+        "municipalities",
+        "agents",
+        "quarantine",
+        "quarantine_refused",
+        "windows",
+    ],
 )
 async def test_a_statement_without_its_filter_is_caught(
     city: City, statement: str, monkeypatch: pytest.MonkeyPatch
@@ -142,7 +170,7 @@ async def test_counts_are_of_the_accounts_municipality_only(city: City) -> None:
     assert status["open_alarms"] == {"info": 0, "warning": 2, "critical": 1, "total": 3}
     assert status["agents"] == {"ok": 1, "silent": 1, "behind": 0, "never": 0}
     assert (status["devices"], status["workers"], status["database"]["size_bytes"]) == (4, [], None)
-    assert alarms["counts"] == {"open": 2, "acknowledged": 1, "cleared": 1, "closed": 0}
+    assert alarms["counts"] == {"open": 2, "acknowledged": 1, "suppressed": 0, "cleared": 1, "closed": 0}
     async with client_of(city, "viewer") as client:
         everything = (await client.get("/api/v1/status")).json()
     assert everything["observations"]["committed"] == 840
@@ -156,14 +184,25 @@ async def test_nothing_of_another_municipality_can_be_changed(city: City) -> Non
     before = (
         city.run("SELECT alarm_id, state FROM alarm ORDER BY 1"),
         city.run("SELECT admit_requested_at FROM quarantine WHERE quarantine_id = 880001"),
+        city.run("SELECT window_id, scope, target, ends_at FROM maintenance_window ORDER BY 1"),
+        city.run("SELECT count(*) FROM alarm_event"),
     )
     async with client_of(city, "engineer") as client:
         assert (await client.post("/api/v1/alarms/770001/acknowledge")).status_code == 404
         assert (await client.post("/api/v1/alarms/770001/close", json={"cause": "real"})).status_code == 404
+        assert (await client.post("/api/v1/alarms/770001/comment", json={"text": "x"})).status_code == 404
+        assert (await client.post("/api/v1/alarms/770001/assign", json={"account": "engineer"})).status_code == 404
         assert (await client.post("/api/v1/quarantine/880001/admit")).status_code == 404
+        window = BODIES["change_window"]
+        assert (await client.post("/api/v1/maintenance-windows", json=window)).status_code == 403
+        assert (await client.put("/api/v1/maintenance-windows/550001", json=window)).status_code == 404
+        assert (await client.put("/api/v1/maintenance-windows/950001", json=window)).status_code == 403
+        assert (await client.delete("/api/v1/maintenance-windows/550001")).status_code == 404
     after = (
         city.run("SELECT alarm_id, state FROM alarm ORDER BY 1"),
         city.run("SELECT admit_requested_at FROM quarantine WHERE quarantine_id = 880001"),
+        city.run("SELECT window_id, scope, target, ends_at FROM maintenance_window ORDER BY 1"),
+        city.run("SELECT count(*) FROM alarm_event"),
     )
     assert after == before
 
@@ -173,4 +212,6 @@ def as_seeded(city: City) -> Iterator[None]:
     """The walk also acknowledges, closes and admits in its own municipality: put that back."""
     yield
     city.run("UPDATE alarm SET state = 'open', acknowledged_by = null WHERE alarm_id IN (990001, 770001, 770002)")
+    city.run("DELETE FROM alarm_event WHERE event_id NOT IN (660001, 990101)")
+    city.run(WINDOW_AGAIN)
     city.run("UPDATE quarantine SET admit_requested_at = null, admit_requested_by = null")

@@ -9,7 +9,7 @@ LEFT JOIN (
           WHERE (%(permitted)s::text[] IS NULL OR municipality = ANY (%(permitted)s)) GROUP BY 1, 2) counted
     GROUP BY 1) d ON d.municipality = m.code
 LEFT JOIN (
-    SELECT municipality, count(*) AS open_alarms FROM alarm WHERE state IN ('open', 'acknowledged') GROUP BY 1
+    SELECT municipality, count(*) AS open_alarms FROM alarm WHERE state IN ('open', 'acknowledged') AND parent_id IS NULL GROUP BY 1
 ) a ON a.municipality = m.code
 WHERE (%(permitted)s::text[] IS NULL OR m.code = ANY (%(permitted)s))
 ORDER BY m.code

@@ -10,12 +10,23 @@ import pytest
 from contracts import config, profiles
 from platform_api import caller, passwords
 from platform_api.app import create_app
-from platform_api.queries import accounts, agents, alarms, devices, fleet, municipalities, quarantine, ranked, series
+from platform_api.queries import (
+    accounts,
+    agents,
+    alarms,
+    devices,
+    fleet,
+    municipalities,
+    quarantine,
+    ranked,
+    series,
+    windows,
+)
 from platform_api.queries.database import SQL, statement
 from platform_api.settings import Database, Settings
 
 ROOT = Path(__file__).parents[3]
-MODULES = (accounts, agents, alarms, devices, fleet, municipalities, quarantine, ranked, series)
+MODULES = (accounts, agents, alarms, devices, fleet, municipalities, quarantine, ranked, series, windows)
 
 
 def test_the_sample_holds_every_setting_with_its_default() -> None:

@@ -15,14 +15,14 @@ class Triage {
   });
 
   replaceOpen(alarms: Alarm[]): void {
-    this.open = [...alarms].sort(worstFirst);
+    this.open = alarms.filter(standsAlone).sort(worstFirst);
     this.version += 1;
   }
 
   receive(alarms: Alarm[]): void {
     const ids = new Set(alarms.map((a) => a.alarm_id));
     const kept = this.open.filter((a) => !ids.has(a.alarm_id));
-    const still = alarms.filter((a) => a.state === "open" || a.state === "acknowledged");
+    const still = alarms.filter((a) => standsAlone(a) && (a.state === "open" || a.state === "acknowledged"));
     this.open = [...kept, ...still].sort(worstFirst);
     this.version += 1;
   }
@@ -40,6 +40,9 @@ class Triage {
     this.receive([alarm]);
   }
 }
+
+/** Members of a group alarm are shown by it. */
+const standsAlone = (a: Alarm): boolean => !a.parent_id;
 
 /** Worst first, then not yet acknowledged, then newest. */
 export function worstFirst(a: Alarm, b: Alarm): number {

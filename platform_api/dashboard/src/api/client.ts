@@ -55,9 +55,9 @@ export const device = (id: number) => get<Device>(`/devices/${id}`);
 export const searchDevices = (q: string, limit = 8) => get<{ items: Device[] }>("/devices", { q, limit });
 export const series = (id: number, from: number, to: number, points: number) =>
   get<Series>(`/devices/${id}/series`, { from: Math.floor(from), to: Math.ceil(to), points });
-export const alarms = (query: { state?: string; device_id?: number; limit?: number; after?: number | null }) => get<AlarmPage>("/alarms", query);
+export const alarms = (query: { state?: string; device_id?: number; folded?: "true"; limit?: number; after?: number | null }) => get<AlarmPage>("/alarms", query);
 export const acknowledge = (id: number) => post<Alarm>(`/alarms/${id}/acknowledge`);
-export const close = (id: number, cause: Cause, comment: string) => post<Alarm>(`/alarms/${id}/close`, { cause, comment: comment || null });
+export const close = (id: number, cause: Cause, note: string) => post<Alarm>(`/alarms/${id}/close`, { cause, note: note || null });
 export const agents = () => get<{ items: Agent[] }>("/agents");
 export const quarantine = (after?: number | null) => get<QuarantinePage>("/quarantine", { limit: 100, after });
 export const admit = (id: number) => post<unknown>(`/quarantine/${id}/admit`);

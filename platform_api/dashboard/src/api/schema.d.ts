@@ -4,7 +4,66 @@
  */
 
 export interface paths {
-    "/api/v1/sign-in": {
+    "/api/v1/agents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Agents and their health
+         * @description Counters are in observations, over all outboxes an agent ever had. silent: no word for `agent_silent_after_s`;
+         *     behind: more than `agent_behind_backlog` observations wait in its outbox.
+         */
+        get: operations["get_agents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alarms": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Alarms, newest first
+         * @description A group alarm stands for its members, which are left out unless asked for. `counts` are under the same filters,
+         *     whatever the state.
+         */
+        get: operations["get_alarms"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alarms/{alarm_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One alarm, with its history and members */
+        get: operations["get_alarm"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alarms/{alarm_id}/acknowledge": {
         parameters: {
             query?: never;
             header?: never;
@@ -14,17 +73,17 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Sign in
-         * @description A token for `Authorization: Bearer`, and the same as an HttpOnly cookie. It lives as long as it is used.
+         * Acknowledge an alarm
+         * @description Somebody looks after it. Only an open alarm can be acknowledged.
          */
-        post: operations["sign_in"];
+        post: operations["acknowledge_alarm"];
         delete?: never;
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/api/v1/sign-out": {
+    "/api/v1/alarms/{alarm_id}/assign": {
         parameters: {
             query?: never;
             header?: never;
@@ -34,34 +93,58 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Sign out
-         * @description Ends the session of the token or cookie, streams included.
+         * Say who looks after an alarm
+         * @description To an account that sees the alarm's municipality, or to nobody; in any state but closed.
          */
-        post: operations["sign_out"];
+        post: operations["assign_alarm"];
         delete?: never;
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/api/v1/session": {
+    "/api/v1/alarms/{alarm_id}/close": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /** Who is signed in */
-        get: operations["get_session"];
+        get?: never;
         put?: never;
-        post?: never;
+        /**
+         * Close an alarm
+         * @description With its cause, from any state but closed; with a group alarm, its active members. If the condition goes on, a
+         *     new alarm opens.
+         */
+        post: operations["close_alarm"];
         delete?: never;
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/api/v1/profiles": {
+    "/api/v1/alarms/{alarm_id}/comment": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Add a word to an alarm's history
+         * @description In any state.
+         */
+        post: operations["comment_alarm"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/assignees": {
         parameters: {
             query?: never;
             header?: never;
@@ -69,10 +152,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Kinds of devices, and labels
-         * @description Everything a page needs to show any kind: labels in Korean and English, units, decimals, values, charts.
+         * Accounts that alarms can be assigned to
+         * @description Those that see the municipality; none when the caller does not.
          */
-        get: operations["get_profiles"];
+        get: operations["get_assignees"];
         put?: never;
         post?: never;
         delete?: never;
@@ -81,24 +164,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/municipalities": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Municipalities of the account */
-        get: operations["get_municipalities"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/municipalities/{code}/series": {
+    "/api/v1/detectors": {
         parameters: {
             query?: never;
             header?: never;
@@ -106,53 +172,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * A municipality's hourly means
-         * @description Mean, least and greatest over all devices of the kind, an hour each, or more where `points` does not allow it.
-         *     Hours without an observation are left out. What came late shows within a minute or so.
+         * What became of the alarms of each detector
+         * @description By detector and kind. `false_share` is that of false alarms among those that people called real or false.
          */
-        get: operations["get_municipality_series"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/devices/top": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Devices by a property's newest value
-         * @description The fullest bins, the weakest lamps. Devices without a value are left out; of equal ones the lower device_id
-         *     comes first.
-         */
-        get: operations["get_top_devices"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/devices/nearest": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Devices nearest to a point
-         * @description Nearest first, with the distance in metres (as the crow flies). `having=status=free` finds the nearest free bay;
-         *     a device that was never heard of meets no condition.
-         */
-        get: operations["get_nearest_devices"];
+        get: operations["get_detectors"];
         put?: never;
         post?: never;
         delete?: never;
@@ -207,7 +230,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/map": {
+    "/api/v1/devices/nearest": {
         parameters: {
             query?: never;
             header?: never;
@@ -215,12 +238,32 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Devices as a map, in columns
-         * @description What /devices.geojson shows, for 100,000 devices and more: columns, a quarter of the bytes, conditional by ETag.
-         *
-         *     It may be some seconds old (`as_of` says); a stream opened after or before it covers the difference.
+         * Devices nearest to a point
+         * @description Nearest first, with the distance in metres (as the crow flies). `having=status=free` finds the nearest free bay;
+         *     a device that was never heard of meets no condition.
          */
-        get: operations["get_map"];
+        get: operations["get_nearest_devices"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/top": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Devices by a property's newest value
+         * @description The fullest bins, the weakest lamps. Devices without a value are left out; of equal ones the lower device_id
+         *     comes first.
+         */
+        get: operations["get_top_devices"];
         put?: never;
         post?: never;
         delete?: never;
@@ -270,7 +313,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/alarms": {
+    "/api/v1/export": {
         parameters: {
             query?: never;
             header?: never;
@@ -278,10 +321,11 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Alarms, newest first
-         * @description `counts` are under the same filters, whatever the state.
+         * Observations of any span, as a file
+         * @description All observations of a kind that the account may see, ordered by time, municipality and device; what `dure export`
+         *     writes and `dure import` reads. Only so many exports run at a time.
          */
-        get: operations["get_alarms"];
+        get: operations["get_export"];
         put?: never;
         post?: never;
         delete?: never;
@@ -290,15 +334,67 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/alarms/{alarm_id}": {
+    "/api/v1/maintenance-windows": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /** One alarm */
-        get: operations["get_alarm"];
+        /** Maintenance windows, newest first */
+        get: operations["get_windows"];
+        put?: never;
+        /**
+         * Plan a maintenance window
+         * @description Alarms of its scope that begin inside it, in observation time, are suppressed: kept, not shown as open, not
+         *     escalated. Those that still hold when it has ended become open. What is open already stays so.
+         */
+        post: operations["add_window"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/maintenance-windows/{window_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One maintenance window */
+        get: operations["get_window"];
+        /**
+         * Change a maintenance window
+         * @description The whole of it but its municipality. What it does not cover any more becomes open.
+         */
+        put: operations["change_window"];
+        post?: never;
+        /**
+         * Take a maintenance window away
+         * @description What it held back and still holds becomes open.
+         */
+        delete: operations["end_window"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/map": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Devices as a map, in columns
+         * @description What /devices.geojson shows, for 100,000 devices and more: columns, a quarter of the bytes, conditional by ETag.
+         *
+         *     It may be some seconds old (`as_of` says); a stream opened after or before it covers the difference.
+         */
+        get: operations["get_map"];
         put?: never;
         post?: never;
         delete?: never;
@@ -307,40 +403,58 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/alarms/{alarm_id}/acknowledge": {
+    "/api/v1/municipalities": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /** Municipalities of the account */
+        get: operations["get_municipalities"];
         put?: never;
-        /**
-         * Acknowledge an alarm
-         * @description Somebody looks after it. Only an open alarm can be acknowledged.
-         */
-        post: operations["acknowledge_alarm"];
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/api/v1/alarms/{alarm_id}/close": {
+    "/api/v1/municipalities/{code}/series": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        get?: never;
-        put?: never;
         /**
-         * Close an alarm
-         * @description With its cause, from any state but closed. If the condition goes on, a new alarm opens.
+         * A municipality's hourly means
+         * @description Mean, least and greatest over all devices of the kind, an hour each, or more where `points` does not allow it.
+         *     Hours without an observation are left out. What came late shows within a minute or so.
          */
-        post: operations["close_alarm"];
+        get: operations["get_municipality_series"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/profiles": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Kinds of devices, and labels
+         * @description Everything a page needs to show any kind: labels in Korean and English, units, decimals, values, charts.
+         */
+        get: operations["get_profiles"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -388,21 +502,57 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/agents": {
+    "/api/v1/session": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /**
-         * Agents and their health
-         * @description Counters are in observations, over all outboxes an agent ever had. silent: no word for `agent_silent_after_s`;
-         *     behind: more than `agent_behind_backlog` observations wait in its outbox.
-         */
-        get: operations["get_agents"];
+        /** Who is signed in */
+        get: operations["get_session"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sign-in": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sign in
+         * @description A token for `Authorization: Bearer`, and the same as an HttpOnly cookie. It lives as long as it is used.
+         */
+        post: operations["sign_in"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sign-out": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sign out
+         * @description Ends the session of the token or cookie, streams included.
+         */
+        post: operations["sign_out"];
         delete?: never;
         options?: never;
         head?: never;
@@ -469,6 +619,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Metrics for Prometheus */
+        get: operations["get_metrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/ready": {
         parameters: {
             query?: never;
@@ -490,29 +657,19 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/metrics": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Metrics for Prometheus */
-        get: operations["get_metrics"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /** Account */
         Account: {
+            /** Language */
+            language: string;
+            /**
+             * Municipality
+             * @description null: all municipalities
+             */
+            municipality: string | null;
             /** Name */
             name: string;
             /**
@@ -520,68 +677,51 @@ export interface components {
              * @enum {string}
              */
             role: "operator" | "engineer" | "admin";
-            /**
-             * Municipality
-             * @description null: all municipalities
-             */
-            municipality: string | null;
-            /** Language */
-            language: string;
         };
         /** Agent */
         Agent: {
-            /** Agent Id */
-            agent_id: number;
             /** Agent */
             agent: string;
-            /** Municipality */
-            municipality: string;
-            /** Replay */
-            replay: boolean;
-            /**
-             * State
-             * @enum {string}
-             */
-            state: "ok" | "silent" | "behind" | "never";
-            /** Seen At */
-            seen_at: number | null;
-            /**
-             * Clock At
-             * @description the agent's own clock when last seen
-             */
-            clock_at: number | null;
+            /** Agent Id */
+            agent_id: number;
             /**
              * Backlog
              * @description observations waiting in its outbox
              */
             backlog: number | null;
-            /** Received */
-            received: number;
+            /**
+             * Clock At
+             * @description the agent's own clock when last seen
+             */
+            clock_at: number | null;
             /** Committed */
             committed: number;
+            /** Devices */
+            devices: number;
             /** Duplicate */
             duplicate: number;
+            /** Lost */
+            lost: number;
+            /** Municipality */
+            municipality: string;
             /** Out Of Order */
             out_of_order: number;
             /** Quarantined */
             quarantined: number;
-            /** Lost */
-            lost: number;
-            /** Devices */
-            devices: number;
+            /** Received */
+            received: number;
+            /** Replay */
+            replay: boolean;
+            /** Seen At */
+            seen_at: number | null;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "ok" | "silent" | "behind" | "never";
         };
         /** AgentCounts */
         AgentCounts: {
-            /**
-             * Ok
-             * @default 0
-             */
-            ok: number;
-            /**
-             * Silent
-             * @default 0
-             */
-            silent: number;
             /**
              * Behind
              * @default 0
@@ -592,6 +732,16 @@ export interface components {
              * @default 0
              */
             never: number;
+            /**
+             * Ok
+             * @default 0
+             */
+            ok: number;
+            /**
+             * Silent
+             * @default 0
+             */
+            silent: number;
         };
         /** Agents */
         Agents: {
@@ -600,22 +750,28 @@ export interface components {
         };
         /** Alarm */
         Alarm: {
-            /** Alarm Id */
-            alarm_id: number;
-            /** Municipality */
-            municipality: string;
-            /** Device Id */
-            device_id: number | null;
-            /** Device */
-            device: string | null;
-            /** Kind */
-            kind: string | null;
-            /** @description of the device */
-            label: components["schemas"]["Label"] | null;
-            /** Agent Id */
-            agent_id: number | null;
+            /** Acknowledged At */
+            acknowledged_at: number | null;
+            /** Acknowledged By */
+            acknowledged_by: string | null;
             /** Agent */
             agent: string | null;
+            /** Agent Id */
+            agent_id: number | null;
+            /** Alarm Id */
+            alarm_id: number;
+            /** Assigned To */
+            assigned_to: string | null;
+            /** Cause */
+            cause: ("real" | "false" | "planned_work") | null;
+            /** Changed At */
+            changed_at: number | null;
+            /** Cleared At */
+            cleared_at: number | null;
+            /** Closed At */
+            closed_at: number | null;
+            /** Closed By */
+            closed_by: string | null;
             /**
              * Condition
              * @example stuck:voltage
@@ -623,8 +779,59 @@ export interface components {
             condition: string;
             /** Detector */
             detector: string;
+            /** Device */
+            device: string | null;
+            /** Device Id */
+            device_id: number | null;
+            /** Escalated At */
+            escalated_at: number | null;
+            /**
+             * Evidence
+             * @description values, observed_at (ms), low, high, expected: what was seen; parameters: what it was judged by
+             */
+            evidence: {
+                [key: string]: unknown;
+            } | null;
+            /** Findings */
+            findings: number;
+            /** @description of a group alarm, which stands for its members */
+            group: components["schemas"]["AlarmGroup"] | null;
+            /** Kind */
+            kind: string | null;
+            /** @description of the device */
+            label: components["schemas"]["Label"] | null;
+            /** Last Finding At */
+            last_finding_at: number | null;
+            /** Municipality */
+            municipality: string;
+            /**
+             * Note
+             * @description of closing
+             */
+            note: string | null;
+            /**
+             * Occurrences
+             * @description how often the condition began: one that is soon back reopens its alarm
+             */
+            occurrences: number;
+            /**
+             * Opened At
+             * @description in observation time, as are last_finding_at and cleared_at
+             * @example 1760000000000
+             */
+            opened_at: number;
+            /**
+             * Parent Id
+             * @description the group alarm that this one is folded under
+             */
+            parent_id: number | null;
             /** Property */
             property: string | null;
+            /**
+             * Raised At
+             * @description since when it waits for somebody, by the server's clock
+             */
+            raised_at: number | null;
             /**
              * Severity
              * @description 1 info, 2 warning, 3 critical
@@ -632,47 +839,18 @@ export interface components {
             severity: number;
             /**
              * State
+             * @description suppressed: began inside a maintenance window; open when that has ended
              * @enum {string}
              */
-            state: "open" | "acknowledged" | "cleared" | "closed";
+            state: "open" | "acknowledged" | "suppressed" | "cleared" | "closed";
             /**
-             * Opened At
-             * @description in observation time, as are last_finding_at and cleared_at
-             * @example 1760000000000
+             * Window Id
+             * @description the maintenance window in which it began
              */
-            opened_at: number;
-            /** Last Finding At */
-            last_finding_at: number | null;
-            /** Findings */
-            findings: number;
-            /** Evidence */
-            evidence: {
-                [key: string]: unknown;
-            } | null;
-            /** Acknowledged At */
-            acknowledged_at: number | null;
-            /** Acknowledged By */
-            acknowledged_by: string | null;
-            /** Cleared At */
-            cleared_at: number | null;
-            /** Closed At */
-            closed_at: number | null;
-            /** Closed By */
-            closed_by: string | null;
-            /** Cause */
-            cause: ("real" | "false_alarm" | "planned_work") | null;
-            /** Comment */
-            comment: string | null;
-            /** Changed At */
-            changed_at: number | null;
+            window_id: number | null;
         };
         /** AlarmCounts */
         AlarmCounts: {
-            /**
-             * Open
-             * @default 0
-             */
-            open: number;
             /**
              * Acknowledged
              * @default 0
@@ -688,28 +866,231 @@ export interface components {
              * @default 0
              */
             closed: number;
+            /**
+             * Open
+             * @default 0
+             */
+            open: number;
+            /**
+             * Suppressed
+             * @default 0
+             */
+            suppressed: number;
+        };
+        /** AlarmDetail */
+        AlarmDetail: {
+            /** Acknowledged At */
+            acknowledged_at: number | null;
+            /** Acknowledged By */
+            acknowledged_by: string | null;
+            /** Agent */
+            agent: string | null;
+            /** Agent Id */
+            agent_id: number | null;
+            /** Alarm Id */
+            alarm_id: number;
+            /** Assigned To */
+            assigned_to: string | null;
+            /** Cause */
+            cause: ("real" | "false" | "planned_work") | null;
+            /** Changed At */
+            changed_at: number | null;
+            /** Cleared At */
+            cleared_at: number | null;
+            /** Closed At */
+            closed_at: number | null;
+            /** Closed By */
+            closed_by: string | null;
+            /**
+             * Condition
+             * @example stuck:voltage
+             */
+            condition: string;
+            /** Detector */
+            detector: string;
+            /** Device */
+            device: string | null;
+            /** Device Id */
+            device_id: number | null;
+            /** Escalated At */
+            escalated_at: number | null;
+            /**
+             * Events
+             * @description oldest first; the newest 500
+             */
+            events: components["schemas"]["AlarmEvent"][];
+            /**
+             * Evidence
+             * @description values, observed_at (ms), low, high, expected: what was seen; parameters: what it was judged by
+             */
+            evidence: {
+                [key: string]: unknown;
+            } | null;
+            /** Findings */
+            findings: number;
+            /** @description of a group alarm, which stands for its members */
+            group: components["schemas"]["AlarmGroup"] | null;
+            /** Kind */
+            kind: string | null;
+            /** @description of the device */
+            label: components["schemas"]["Label"] | null;
+            /** Last Finding At */
+            last_finding_at: number | null;
+            /**
+             * Members
+             * @description of a group alarm, newest first, 200 at most; all by GET /alarms?group=
+             */
+            members: components["schemas"]["Alarm"][];
+            /** Municipality */
+            municipality: string;
+            /**
+             * Note
+             * @description of closing
+             */
+            note: string | null;
+            /**
+             * Occurrences
+             * @description how often the condition began: one that is soon back reopens its alarm
+             */
+            occurrences: number;
+            /**
+             * Opened At
+             * @description in observation time, as are last_finding_at and cleared_at
+             * @example 1760000000000
+             */
+            opened_at: number;
+            /**
+             * Parent Id
+             * @description the group alarm that this one is folded under
+             */
+            parent_id: number | null;
+            /** Property */
+            property: string | null;
+            /**
+             * Raised At
+             * @description since when it waits for somebody, by the server's clock
+             */
+            raised_at: number | null;
+            /**
+             * Severity
+             * @description 1 info, 2 warning, 3 critical
+             */
+            severity: number;
+            /**
+             * State
+             * @description suppressed: began inside a maintenance window; open when that has ended
+             * @enum {string}
+             */
+            state: "open" | "acknowledged" | "suppressed" | "cleared" | "closed";
+            /**
+             * Window Id
+             * @description the maintenance window in which it began
+             */
+            window_id: number | null;
+        };
+        /** AlarmEvent */
+        AlarmEvent: {
+            /**
+             * At
+             * @description by the server's clock
+             * @example 1760000000000
+             */
+            at: number;
+            /**
+             * Detail
+             * @description text of a comment; account; cause and note; severity it rose to; window_id; parent_id
+             */
+            detail: {
+                [key: string]: unknown;
+            };
+            /**
+             * Event
+             * @enum {string}
+             */
+            event: "opened" | "reopened" | "suppressed" | "released" | "grouped" | "acknowledged" | "assigned" | "commented" | "escalated" | "cleared" | "closed";
+            /** Event Id */
+            event_id: number;
+            /**
+             * Observed At
+             * @description of the observation that was the reason, if one was
+             */
+            observed_at: number | null;
+            /**
+             * Who
+             * @description null: the platform
+             */
+            who: string | null;
+        };
+        /**
+         * AlarmGroup
+         * @description Many devices of one circuit, agent or municipality have the same condition at once: one alarm for all.
+         */
+        AlarmGroup: {
+            /**
+             * Key
+             * @description the circuit, the agent's name, or the municipality's code
+             * @example C-12
+             */
+            key: string;
+            /**
+             * Members Most
+             * @description members that were active at once, at worst
+             */
+            members_most: number;
+            /**
+             * Members Open
+             * @description members that are active now
+             */
+            members_open: number;
+            /**
+             * Scope
+             * @enum {string}
+             */
+            scope: "circuit" | "agent" | "municipality";
+            /**
+             * Size
+             * @description how many devices (or agents) the group had when the alarm opened
+             */
+            size: number | null;
         };
         /** Alarms */
         Alarms: {
+            /** @description under the same filters, whatever the state */
+            counts: components["schemas"]["AlarmCounts"];
             /** Items */
             items: components["schemas"]["Alarm"][];
             /** Next */
             next: number | null;
-            /** @description under the same filters, whatever the state */
-            counts: components["schemas"]["AlarmCounts"];
+        };
+        /** Assignees */
+        Assignees: {
+            /**
+             * Items
+             * @description names of the accounts that see this municipality
+             */
+            items: string[];
+        };
+        /** Assignment */
+        Assignment: {
+            /**
+             * Account
+             * @description who looks after it; null: nobody
+             * @example operator
+             */
+            account: string | null;
         };
         /** Catalogue */
         Catalogue: {
-            /** Profiles */
-            profiles: {
-                [key: string]: components["schemas"]["ProfileOut"];
-            };
             /**
              * Conditions
              * @description labels of detectors, which begin an alarm's condition
              */
             conditions: {
                 [key: string]: components["schemas"]["Label"];
+            };
+            /** Profiles */
+            profiles: {
+                [key: string]: components["schemas"]["ProfileOut"];
             };
             /**
              * Reasons
@@ -725,9 +1106,14 @@ export interface components {
              * Cause
              * @enum {string}
              */
-            cause: "real" | "false_alarm" | "planned_work";
-            /** Comment */
-            comment?: string | null;
+            cause: "real" | "false" | "planned_work";
+            /** Note */
+            note?: string | null;
+        };
+        /** Comment */
+        Comment: {
+            /** Text */
+            text: string;
         };
         /** DatabaseSize */
         DatabaseSize: {
@@ -737,40 +1123,91 @@ export interface components {
              */
             size_bytes: number | null;
         };
+        /**
+         * DetectorTrust
+         * @description What people made of the alarms of one detector on one kind. Members of a group count as their group, once.
+         */
+        DetectorTrust: {
+            /**
+             * Cleared
+             * @description cleared by themselves, and not closed by anybody
+             */
+            cleared: number;
+            /** Closed */
+            closed: number;
+            /** Detector */
+            detector: string;
+            /** False */
+            false: number;
+            /**
+             * False Share
+             * @description false / (real + false); null while nobody has judged
+             */
+            false_share: number | null;
+            /**
+             * Kind
+             * @description null: alarms of agents
+             */
+            kind: string | null;
+            /**
+             * Median Acknowledge S
+             * @description from raised to acknowledged; null: never acknowledged
+             */
+            median_acknowledge_s: number | null;
+            /**
+             * Open
+             * @description open, acknowledged or suppressed
+             */
+            open: number;
+            /** Planned Work */
+            planned_work: number;
+            /** Real */
+            real: number;
+        };
+        /** Detectors */
+        Detectors: {
+            /**
+             * Items
+             * @description least trusted first, then by number of alarms
+             */
+            items: components["schemas"]["DetectorTrust"][];
+        };
         /** Device */
         Device: {
-            /** Device Id */
-            device_id: number;
+            /** Agent */
+            agent: string | null;
+            /** Agent Id */
+            agent_id: number | null;
+            /** Attributes */
+            attributes: {
+                [key: string]: unknown;
+            };
             /**
              * Device
              * @example sl-00001
              */
             device: string;
-            /** Municipality */
-            municipality: string;
+            /** Device Id */
+            device_id: number;
             /** Kind */
             kind: string;
-            /** Agent Id */
-            agent_id: number | null;
-            /** Agent */
-            agent: string | null;
             label: components["schemas"]["Label"];
             /** Latitude */
             latitude: number | null;
             /** Longitude */
             longitude: number | null;
-            /** Attributes */
-            attributes: {
-                [key: string]: unknown;
-            };
+            /** Municipality */
+            municipality: string;
+            /** Observed At */
+            observed_at: number | null;
+            /** Open Alarms */
+            open_alarms: components["schemas"]["OpenAlarm"][];
             /**
              * State
              * @description worst open or acknowledged alarm; silent: it or its agent is; unknown: never heard of
              * @enum {string}
              */
             state: "critical" | "warning" | "info" | "silent" | "ok" | "unknown";
-            /** Observed At */
-            observed_at: number | null;
             /**
              * Values
              * @description of the newest observation; empty before the first
@@ -778,8 +1215,6 @@ export interface components {
             values: {
                 [key: string]: number | string | boolean | null;
             };
-            /** Open Alarms */
-            open_alarms: components["schemas"]["OpenAlarm"][];
         };
         /** Devices */
         Devices: {
@@ -795,33 +1230,28 @@ export interface components {
         Display: {
             /** Headline */
             headline: string;
-            /** State */
-            state: string;
             /** Level */
             level: string;
+            /** State */
+            state: string;
         };
         /** Feature */
         Feature: {
-            /**
-             * Type
-             * @constant
-             */
-            type: "Feature";
+            geometry: components["schemas"]["Point"];
             /**
              * Id
              * @description device_id
              */
             id: number;
-            geometry: components["schemas"]["Point"];
             properties: components["schemas"]["FeatureProperties"];
-        };
-        /** FeatureCollection */
-        FeatureCollection: {
             /**
              * Type
              * @constant
              */
-            type: "FeatureCollection";
+            type: "Feature";
+        };
+        /** FeatureCollection */
+        FeatureCollection: {
             /**
              * As Of
              * @description newest change that this shows; null without any device
@@ -829,27 +1259,32 @@ export interface components {
             as_of: number | null;
             /** Features */
             features: components["schemas"]["Feature"][];
+            /**
+             * Type
+             * @constant
+             */
+            type: "FeatureCollection";
         };
         /**
          * FeatureProperties
          * @description Also one member a property of the kind, with the newest value.
          */
         FeatureProperties: {
-            /** Device */
-            device: string;
-            /** Municipality */
-            municipality: string;
-            /** Kind */
-            kind: string;
             /** Agent Id */
             agent_id: number | null;
+            /** Device */
+            device: string;
+            /** Kind */
+            kind: string;
+            /** Municipality */
+            municipality: string;
+            /** Observed At */
+            observed_at: number | null;
             /**
              * State
              * @enum {string}
              */
             state: "critical" | "warning" | "info" | "silent" | "ok" | "unknown";
-            /** Observed At */
-            observed_at: number | null;
         } & {
             [key: string]: unknown;
         };
@@ -868,24 +1303,24 @@ export interface components {
          * @description The devices of one kind in one municipality, in columns: all lists are as long as device_id.
          */
         FleetPart: {
-            /** Municipality */
-            municipality: string;
-            /** Kind */
-            kind: string;
-            /** Device Id */
-            device_id: number[];
-            /** Device */
-            device: string[];
             /** Agent Id */
             agent_id: (number | null)[];
-            /** Longitude */
-            longitude: number[];
+            /** Device */
+            device: string[];
+            /** Device Id */
+            device_id: number[];
+            /** Kind */
+            kind: string;
             /** Latitude */
             latitude: number[];
-            /** State */
-            state: ("critical" | "warning" | "info" | "silent" | "ok" | "unknown")[];
+            /** Longitude */
+            longitude: number[];
+            /** Municipality */
+            municipality: string;
             /** Observed At */
             observed_at: (number | null)[];
+            /** State */
+            state: ("critical" | "warning" | "info" | "silent" | "ok" | "unknown")[];
             /**
              * Values
              * @description by property; of the newest observation
@@ -905,15 +1340,15 @@ export interface components {
         /** Label */
         Label: {
             /**
-             * Ko
-             * @example 가로등 1
-             */
-            ko: string;
-            /**
              * En
              * @example Streetlight 1
              */
             en: string;
+            /**
+             * Ko
+             * @example 가로등 1
+             */
+            ko: string;
         };
         /** Municipalities */
         Municipalities: {
@@ -927,13 +1362,6 @@ export interface components {
              * @example 41280
              */
             code: string;
-            name: components["schemas"]["Label"];
-            /** Latitude */
-            latitude: number;
-            /** Longitude */
-            longitude: number;
-            /** Time Zone */
-            time_zone: string;
             /**
              * Devices
              * @description number of devices by kind
@@ -941,64 +1369,65 @@ export interface components {
             devices: {
                 [key: string]: number;
             };
+            /** Latitude */
+            latitude: number;
+            /** Longitude */
+            longitude: number;
+            name: components["schemas"]["Label"];
             /**
              * Open Alarms
              * @description open or acknowledged
              */
             open_alarms: number;
+            /** Time Zone */
+            time_zone: string;
         };
         /**
          * MunicipalityProperty
          * @description As long as observed_at; null where no device said anything.
          */
         MunicipalityProperty: {
+            /** Max */
+            max: (number | null)[];
             /** Mean */
             mean: (number | null)[];
             /** Min */
             min: (number | null)[];
-            /** Max */
-            max: (number | null)[];
         };
         /** MunicipalitySeries */
         MunicipalitySeries: {
-            /** Municipality */
-            municipality: string;
-            /** Kind */
-            kind: string;
             /**
              * Bucket S
              * @description width of a bucket: an hour, or more where the span is long
              */
             bucket_s: number;
             /**
-             * From
-             * @description ms since 1970-01-01 UTC
-             * @example 1760000000000
-             */
-            from: number;
-            /**
-             * To
-             * @description ms since 1970-01-01 UTC
-             * @example 1760000000000
-             */
-            to: number;
-            /**
              * Closed Until
              * @description up to here from rollups, beyond it from observations
              */
             closed_until: number | null;
             /**
-             * Observed At
-             * @description ms; the start of each bucket that has an observation
-             */
-            observed_at: number[];
-            /**
              * Devices
              * @description that reported, in the busiest hour of the bucket
              */
             devices: number[];
+            /**
+             * From
+             * @description ms since 1970-01-01 UTC
+             * @example 1760000000000
+             */
+            from: number;
+            /** Kind */
+            kind: string;
+            /** Municipality */
+            municipality: string;
             /** Observations */
             observations: number[];
+            /**
+             * Observed At
+             * @description ms; the start of each bucket that has an observation
+             */
+            observed_at: number[];
             /**
              * Properties
              * @description numeric ones: mean over all observations
@@ -1006,41 +1435,55 @@ export interface components {
             properties: {
                 [key: string]: components["schemas"]["MunicipalityProperty"];
             };
+            /**
+             * To
+             * @description ms since 1970-01-01 UTC
+             * @example 1760000000000
+             */
+            to: number;
         };
         /** NearDevice */
         NearDevice: {
-            /** Device Id */
-            device_id: number;
+            /** Agent */
+            agent: string | null;
+            /** Agent Id */
+            agent_id: number | null;
+            /** Attributes */
+            attributes: {
+                [key: string]: unknown;
+            };
             /**
              * Device
              * @example sl-00001
              */
             device: string;
-            /** Municipality */
-            municipality: string;
+            /** Device Id */
+            device_id: number;
+            /**
+             * Distance M
+             * @description metres on the ellipsoid of WGS 84
+             * @example 184.2
+             */
+            distance_m: number;
             /** Kind */
             kind: string;
-            /** Agent Id */
-            agent_id: number | null;
-            /** Agent */
-            agent: string | null;
             label: components["schemas"]["Label"];
             /** Latitude */
             latitude: number | null;
             /** Longitude */
             longitude: number | null;
-            /** Attributes */
-            attributes: {
-                [key: string]: unknown;
-            };
+            /** Municipality */
+            municipality: string;
+            /** Observed At */
+            observed_at: number | null;
+            /** Open Alarms */
+            open_alarms: components["schemas"]["OpenAlarm"][];
             /**
              * State
              * @description worst open or acknowledged alarm; silent: it or its agent is; unknown: never heard of
              * @enum {string}
              */
             state: "critical" | "warning" | "info" | "silent" | "ok" | "unknown";
-            /** Observed At */
-            observed_at: number | null;
             /**
              * Values
              * @description of the newest observation; empty before the first
@@ -1048,14 +1491,6 @@ export interface components {
             values: {
                 [key: string]: number | string | boolean | null;
             };
-            /** Open Alarms */
-            open_alarms: components["schemas"]["OpenAlarm"][];
-            /**
-             * Distance M
-             * @description metres on the ellipsoid of WGS 84
-             * @example 184.2
-             */
-            distance_m: number;
         };
         /** NearDevices */
         NearDevices: {
@@ -1068,10 +1503,14 @@ export interface components {
         /** NewDevice */
         NewDevice: {
             /**
-             * Municipality
-             * @example 41280
+             * Agent
+             * @example pole-01
              */
-            municipality: string;
+            agent: string;
+            /** Attributes */
+            attributes?: {
+                [key: string]: string | number | boolean | null;
+            };
             /**
              * Device
              * @example sl-00001
@@ -1082,35 +1521,63 @@ export interface components {
              * @example streetlight
              */
             kind: string;
-            /**
-             * Agent
-             * @example pole-01
-             */
-            agent: string;
             label: components["schemas"]["Label"];
             /** Latitude */
             latitude: number;
             /** Longitude */
             longitude: number;
-            /** Attributes */
-            attributes?: {
-                [key: string]: string | number | boolean | null;
-            };
+            /**
+             * Municipality
+             * @example 41280
+             */
+            municipality: string;
+        };
+        /** NewWindow */
+        NewWindow: {
+            /**
+             * From
+             * @description ms since 1970 UTC, in observation time
+             */
+            from: number;
+            /**
+             * Municipality
+             * @example 41280
+             */
+            municipality: string;
+            /**
+             * Reason
+             * @example Lamps of Jungang-ro are replaced
+             */
+            reason: string;
+            /**
+             * Scope
+             * @example circuit
+             * @enum {string}
+             */
+            scope: "municipality" | "kind" | "circuit" | "agent" | "device";
+            /**
+             * Target
+             * @description the kind, circuit, agent or device; null for the municipality
+             * @example C-12
+             */
+            target?: string | null;
+            /** To */
+            to: number;
         };
         /** ObservationCounts */
         ObservationCounts: {
-            /** Received */
-            received: number;
             /** Committed */
             committed: number;
             /** Duplicate */
             duplicate: number;
+            /** Lost */
+            lost: number;
             /** Out Of Order */
             out_of_order: number;
             /** Quarantined */
             quarantined: number;
-            /** Lost */
-            lost: number;
+            /** Received */
+            received: number;
         };
         /** OpenAlarm */
         OpenAlarm: {
@@ -1129,34 +1596,82 @@ export interface components {
         };
         /** Point */
         Point: {
-            /**
-             * Type
-             * @constant
-             */
-            type: "Point";
             /** Coordinates */
             coordinates: [
                 number,
                 number
             ];
+            /**
+             * Type
+             * @constant
+             */
+            type: "Point";
+        };
+        /**
+         * Problem
+         * @description RFC 9457 problem details: the one shape of every error.
+         */
+        Problem: {
+            /** Detail */
+            detail: string;
+            /**
+             * Errors
+             * @description what is wrong, one entry a member or parameter
+             * @default null
+             */
+            errors: components["schemas"]["ProblemPart"][] | null;
+            /** Instance */
+            instance: string;
+            /** Status */
+            status: number;
+            /** Title */
+            title: string;
+            /**
+             * Type
+             * @example urn:dure:problem:not-found
+             */
+            type: string;
+        };
+        /** ProblemPart */
+        ProblemPart: {
+            /** Message */
+            message: string;
+            /**
+             * Where
+             * @example query.limit
+             */
+            where: string;
         };
         /** ProfileOut */
         ProfileOut: {
+            display: components["schemas"]["Display"];
             /** Kind */
             kind: string;
             label: components["schemas"]["Label"];
-            /** Symbol */
-            symbol: string;
-            display: components["schemas"]["Display"];
-            /** Report Period S */
-            report_period_s: number;
             /** Properties */
             properties: {
                 [key: string]: components["schemas"]["PropertyOut"];
             };
+            /** Report Period S */
+            report_period_s: number;
+            /** Symbol */
+            symbol: string;
         };
         /** PropertyOut */
         PropertyOut: {
+            /** Chart */
+            chart: boolean;
+            /** Decimals */
+            decimals: number;
+            label: components["schemas"]["Label"];
+            /**
+             * Range
+             * @description plausible range; outside goes to quarantine
+             */
+            range: [
+                number,
+                number
+            ] | null;
             /**
              * Type
              * @enum {string}
@@ -1167,42 +1682,29 @@ export interface components {
              * @description UCUM, empty if none
              */
             unit: string;
-            label: components["schemas"]["Label"];
-            /** Decimals */
-            decimals: number;
+            /** Value Labels */
+            value_labels: {
+                [key: string]: components["schemas"]["Label"];
+            };
             /**
              * Values
              * @description of an enum, in the order of the profile
              */
             values: string[];
-            /** Value Labels */
-            value_labels: {
-                [key: string]: components["schemas"]["Label"];
-            };
-            /** Chart */
-            chart: boolean;
-            /**
-             * Range
-             * @description plausible range; outside goes to quarantine
-             */
-            range: [
-                number,
-                number
-            ] | null;
         };
         /**
          * PropertySeries
          * @description `value` (raw; enums and booleans always), or `mean`, `min` and `max`; as long as observed_at.
          */
         PropertySeries: {
-            /** Value */
-            value?: (number | string | boolean | null)[] | null;
+            /** Max */
+            max?: (number | null)[] | null;
             /** Mean */
             mean?: (number | null)[] | null;
             /** Min */
             min?: (number | null)[] | null;
-            /** Max */
-            max?: (number | null)[] | null;
+            /** Value */
+            value?: (number | string | boolean | null)[] | null;
         };
         /** Quarantine */
         Quarantine: {
@@ -1215,39 +1717,18 @@ export interface components {
         };
         /** QuarantineItem */
         QuarantineItem: {
-            /** Quarantine Id */
-            quarantine_id: number;
-            /**
-             * Received At
-             * @description ms since 1970-01-01 UTC
-             * @example 1760000000000
-             */
-            received_at: number;
-            /** Municipality */
-            municipality: string | null;
-            /** Agent Id */
-            agent_id: number | null;
+            /** Admit Requested At */
+            admit_requested_at: number | null;
+            /** Admit Requested By */
+            admit_requested_by: string | null;
+            /** Admitted At */
+            admitted_at: number | null;
             /** Agent */
             agent: string | null;
-            /** Topic */
-            topic: string | null;
-            /**
-             * Epoch
-             * @description 63 bits, therefore a string
-             */
-            epoch: string | null;
-            /** Seq */
-            seq: number | null;
-            /** Reason */
-            reason: string;
-            /** Detail */
-            detail: string | null;
-            /** Kind */
-            kind: string | null;
-            /** Device */
-            device: string | null;
-            /** Observed At */
-            observed_at: number | null;
+            /** Agent Id */
+            agent_id: number | null;
+            /** Bytes */
+            bytes: number | null;
             /**
              * Content
              * @description one observation: kind, device, observed_at, values
@@ -1255,28 +1736,49 @@ export interface components {
             content: {
                 [key: string]: unknown;
             } | null;
+            /** Detail */
+            detail: string | null;
+            /** Device */
+            device: string | null;
+            /**
+             * Epoch
+             * @description 63 bits, therefore a string
+             */
+            epoch: string | null;
+            /** Kind */
+            kind: string | null;
+            /** Municipality */
+            municipality: string | null;
             /** Observations */
             observations: number | null;
-            /** Bytes */
-            bytes: number | null;
-            /** Admit Requested At */
-            admit_requested_at: number | null;
-            /** Admit Requested By */
-            admit_requested_by: string | null;
-            /** Admitted At */
-            admitted_at: number | null;
+            /** Observed At */
+            observed_at: number | null;
+            /** Quarantine Id */
+            quarantine_id: number;
+            /** Reason */
+            reason: string;
+            /**
+             * Received At
+             * @description ms since 1970-01-01 UTC
+             * @example 1760000000000
+             */
+            received_at: number;
+            /** Seq */
+            seq: number | null;
+            /** Topic */
+            topic: string | null;
         };
         /** Ready */
         Ready: {
+            /** Broker */
+            broker: string;
+            /** Database */
+            database: string;
             /**
              * Ready
              * @constant
              */
             ready: true;
-            /** Database */
-            database: string;
-            /** Broker */
-            broker: string;
         };
         /**
          * Reason
@@ -1285,40 +1787,37 @@ export interface components {
         Reason: "malformed_header" | "malformed_body" | "too_large" | "count_mismatch" | "unknown_municipality" | "unknown_agent" | "unknown_kind" | "unknown_device" | "foreign_device" | "kind_mismatch" | "wrong_type" | "unknown_property" | "unknown_value" | "implausible_value" | "too_far_ahead" | "too_long_ago" | "refused_by_database";
         /** Refused */
         Refused: {
-            /** Agent Id */
-            agent_id: number;
             /** Agent */
             agent: string;
-            /** Reason */
-            reason: string;
+            /** Agent Id */
+            agent_id: number;
             /**
              * Observations
              * @description counted only: over the agent's limit of bytes
              */
             observations: number;
+            /** Reason */
+            reason: string;
         };
         /** Series */
         Series: {
-            /** Device Id */
-            device_id: number;
-            /** Kind */
-            kind: string;
             /**
-             * Resolution
-             * @enum {string}
+             * Alarms
+             * @description that overlap the span
              */
-            resolution: "raw" | "minute" | "hour" | "day";
+            alarms: components["schemas"]["Alarm"][];
+            /**
+             * As Of
+             * @description time of the device's newest observation
+             */
+            as_of: number | null;
             /**
              * Bucket S
              * @description width of a bucket; null for raw
              */
             bucket_s: number | null;
-            /**
-             * Reports
-             * @description changes: a value holds until the next; draw steps
-             * @enum {string}
-             */
-            reports: "period" | "changes";
+            /** Device Id */
+            device_id: number;
             /**
              * From
              * @description ms since 1970-01-01 UTC
@@ -1326,21 +1825,12 @@ export interface components {
              */
             from: number;
             /**
-             * To
-             * @description ms since 1970-01-01 UTC
-             * @example 1760000000000
-             */
-            to: number;
-            /**
-             * As Of
-             * @description time of the device's newest observation
-             */
-            as_of: number | null;
-            /**
              * Gap After S
              * @description no observation for longer is a gap: a row of nulls stands in it
              */
             gap_after_s: number;
+            /** Kind */
+            kind: string;
             /**
              * Observed At
              * @description ms; the start of the bucket in minute, hour and day (UTC)
@@ -1351,31 +1841,43 @@ export interface components {
                 [key: string]: components["schemas"]["PropertySeries"];
             };
             /**
-             * Alarms
-             * @description that overlap the span
+             * Reports
+             * @description changes: a value holds until the next; draw steps
+             * @enum {string}
              */
-            alarms: components["schemas"]["Alarm"][];
+            reports: "period" | "changes";
+            /**
+             * Resolution
+             * @enum {string}
+             */
+            resolution: "raw" | "minute" | "hour" | "day";
+            /**
+             * To
+             * @description ms since 1970-01-01 UTC
+             * @example 1760000000000
+             */
+            to: number;
         };
         /** Session */
         Session: {
+            account: components["schemas"]["Account"];
             /**
              * Expires At
              * @description ms since 1970-01-01 UTC
              * @example 1760000000000
              */
             expires_at: number;
-            account: components["schemas"]["Account"];
         };
         /** SeverityCounts */
         SeverityCounts: {
-            /** Info */
-            info: number;
-            /** Warning */
-            warning: number;
             /** Critical */
             critical: number;
+            /** Info */
+            info: number;
             /** Total */
             total: number;
+            /** Warning */
+            warning: number;
         };
         /** SignIn */
         SignIn: {
@@ -1389,13 +1891,13 @@ export interface components {
         };
         /** SignedIn */
         SignedIn: {
+            account: components["schemas"]["Account"];
             /**
              * Expires At
              * @description ms since 1970-01-01 UTC
              * @example 1760000000000
              */
             expires_at: number;
-            account: components["schemas"]["Account"];
             /**
              * Token
              * @description for `Authorization: Bearer`; browsers have the cookie
@@ -1404,22 +1906,22 @@ export interface components {
         };
         /** Status */
         Status: {
+            agents: components["schemas"]["AgentCounts"];
+            database: components["schemas"]["DatabaseSize"];
+            /** Devices */
+            devices: number;
+            /** Latency P50 Ms */
+            latency_p50_ms: number | null;
+            /** Latency P99 Ms */
+            latency_p99_ms: number | null;
             observations: components["schemas"]["ObservationCounts"];
             /**
              * Observations Per S
              * @description committed of late, in what the account may see
              */
             observations_per_s: number | null;
-            /** Latency P50 Ms */
-            latency_p50_ms: number | null;
-            /** Latency P99 Ms */
-            latency_p99_ms: number | null;
             /** @description open or acknowledged */
             open_alarms: components["schemas"]["SeverityCounts"];
-            agents: components["schemas"]["AgentCounts"];
-            /** Devices */
-            devices: number;
-            database: components["schemas"]["DatabaseSize"];
             /**
              * Workers
              * @description ingest workers; empty for an account of one municipality
@@ -1428,38 +1930,45 @@ export interface components {
         };
         /** TopDevice */
         TopDevice: {
-            /** Device Id */
-            device_id: number;
+            /** Agent */
+            agent: string | null;
+            /** Agent Id */
+            agent_id: number | null;
+            /** Attributes */
+            attributes: {
+                [key: string]: unknown;
+            };
             /**
              * Device
              * @example sl-00001
              */
             device: string;
-            /** Municipality */
-            municipality: string;
+            /** Device Id */
+            device_id: number;
             /** Kind */
             kind: string;
-            /** Agent Id */
-            agent_id: number | null;
-            /** Agent */
-            agent: string | null;
             label: components["schemas"]["Label"];
             /** Latitude */
             latitude: number | null;
             /** Longitude */
             longitude: number | null;
-            /** Attributes */
-            attributes: {
-                [key: string]: unknown;
-            };
+            /** Municipality */
+            municipality: string;
+            /** Observed At */
+            observed_at: number | null;
+            /** Open Alarms */
+            open_alarms: components["schemas"]["OpenAlarm"][];
             /**
              * State
              * @description worst open or acknowledged alarm; silent: it or its agent is; unknown: never heard of
              * @enum {string}
              */
             state: "critical" | "warning" | "info" | "silent" | "ok" | "unknown";
-            /** Observed At */
-            observed_at: number | null;
+            /**
+             * Value
+             * @description of the property that was asked for
+             */
+            value: number;
             /**
              * Values
              * @description of the newest observation; empty before the first
@@ -1467,71 +1976,91 @@ export interface components {
             values: {
                 [key: string]: number | string | boolean | null;
             };
-            /** Open Alarms */
-            open_alarms: components["schemas"]["OpenAlarm"][];
-            /**
-             * Value
-             * @description of the property that was asked for
-             */
-            value: number;
         };
         /** TopDevices */
         TopDevices: {
-            /** Property */
-            property: string;
             /**
              * Items
              * @description highest first, or lowest first
              */
             items: components["schemas"]["TopDevice"][];
+            /** Property */
+            property: string;
+        };
+        /** Window */
+        Window: {
+            /**
+             * Changed At
+             * @description ms since 1970-01-01 UTC
+             * @example 1760000000000
+             */
+            changed_at: number;
+            /** Changed By */
+            changed_by: string;
+            /**
+             * Created At
+             * @description ms since 1970-01-01 UTC
+             * @example 1760000000000
+             */
+            created_at: number;
+            /** Created By */
+            created_by: string;
+            /**
+             * From
+             * @description ms since 1970-01-01 UTC
+             * @example 1760000000000
+             */
+            from: number;
+            /** Municipality */
+            municipality: string;
+            /**
+             * Phase
+             * @description by the server's clock
+             * @enum {string}
+             */
+            phase: "planned" | "active" | "over";
+            /** Reason */
+            reason: string;
+            /**
+             * Scope
+             * @enum {string}
+             */
+            scope: "municipality" | "kind" | "circuit" | "agent" | "device";
+            /**
+             * Suppressed
+             * @description alarms that it holds back now
+             */
+            suppressed: number;
+            /** Target */
+            target: string | null;
+            /**
+             * To
+             * @description ms since 1970-01-01 UTC
+             * @example 1760000000000
+             */
+            to: number;
+            /** Window Id */
+            window_id: number;
+        };
+        /** Windows */
+        Windows: {
+            /** Items */
+            items: components["schemas"]["Window"][];
+            /** Next */
+            next: number | null;
         };
         /** Worker */
         Worker: {
-            /** Worker */
-            worker: string;
-            /** Started At */
-            started_at: number | null;
-            /** Seen At */
-            seen_at: number | null;
             /** Counters */
             counters: {
                 [key: string]: unknown;
             };
-        };
-        /** ProblemPart */
-        ProblemPart: {
-            /**
-             * Where
-             * @example query.limit
-             */
-            where: string;
-            /** Message */
-            message: string;
-        };
-        /**
-         * Problem
-         * @description RFC 9457 problem details: the one shape of every error.
-         */
-        Problem: {
-            /**
-             * Type
-             * @example urn:dure:problem:not-found
-             */
-            type: string;
-            /** Title */
-            title: string;
-            /** Status */
-            status: number;
-            /** Detail */
-            detail: string;
-            /** Instance */
-            instance: string;
-            /**
-             * Errors
-             * @description what is wrong, one entry a member or parameter
-             * @default null
-             */
-            errors: components["schemas"]["ProblemPart"][] | null;
+            /** Seen At */
+            seen_at: number | null;
+            /** Started At */
+            started_at: number | null;
+            /** Worker */
+            worker: string;
         };
     };
     responses: never;
@@ -1542,130 +2071,7 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    sign_in: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["SignIn"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["SignedIn"];
-                };
-            };
-            /** @description Not signed in, or the session has ended */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description The account may not do that */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description A parameter or member is wrong or unknown */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Too many failed sign-ins; Retry-After tells when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description The database (or, for streams, a place) is not to be had; Retry-After tells when to try again */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    sign_out: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description Not signed in, or the session has ended */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description The account may not do that */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description A parameter or member is wrong or unknown */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description The database (or, for streams, a place) is not to be had; Retry-After tells when to try again */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    get_session: {
+    get_agents: {
         parameters: {
             query?: never;
             header?: never;
@@ -1680,7 +2086,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Session"];
+                    "application/json": components["schemas"]["Agents"];
                 };
             };
             /** @description Not signed in, or the session has ended */
@@ -1712,118 +2118,83 @@ export interface operations {
             };
         };
     };
-    get_profiles: {
+    get_alarms: {
         parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Catalogue"];
-                };
-            };
-            /** @description Not signed in, or the session has ended */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description A parameter or member is wrong or unknown */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description The database (or, for streams, a place) is not to be had; Retry-After tells when to try again */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    get_municipalities: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Municipalities"];
-                };
-            };
-            /** @description Not signed in, or the session has ended */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description A parameter or member is wrong or unknown */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description The database (or, for streams, a place) is not to be had; Retry-After tells when to try again */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    get_municipality_series: {
-        parameters: {
-            query: {
+            query?: {
+                /** @description States, separated by commas; without it all but `suppressed`. */
+                state?: string | null;
+                /** @description Administrative code. */
+                municipality?: string | null;
+                /** @description 1, 2 and 3, separated by commas. */
+                severity?: string | null;
                 /** @description Kind of device. */
-                kind: string;
-                /** @description Begin; 30 days before `to` by default. */
-                from?: number | null;
-                /** @description End, not included; now by default. */
-                to?: number | null;
-                /** @description Buckets, at most. */
-                points?: number;
-                /** @description Numeric ones, separated by commas; all by default. */
-                properties?: string | null;
+                kind?: string | null;
+                /** @description Its alarms, folded ones as well. */
+                device_id?: number | null;
+                detector?: string | null;
+                /** @description Name of an account. */
+                assigned_to?: string | null;
+                /** @description Causes, separated by commas. */
+                cause?: string | null;
+                /** @description Number of a group alarm: the members folded under it. */
+                group?: number | null;
+                /** @description Also alarms that are folded under a group alarm. */
+                folded?: boolean;
+                /** @description Rows of a page, at most. */
+                limit?: number;
+                /** @description `next` of the page before. */
+                after?: number | null;
             };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Alarms"];
+                };
+            };
+            /** @description Not signed in, or the session has ended */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter or member is wrong or unknown */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database (or, for streams, a place) is not to be had; Retry-After tells when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_alarm: {
+        parameters: {
+            query?: never;
             header?: never;
             path: {
-                /** @description Administrative code. */
-                code: string;
+                alarm_id: number;
             };
             cookie?: never;
         };
@@ -1835,7 +2206,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["MunicipalitySeries"];
+                    "application/json": components["schemas"]["AlarmDetail"];
                 };
             };
             /** @description Not signed in, or the session has ended */
@@ -1876,21 +2247,326 @@ export interface operations {
             };
         };
     };
-    get_top_devices: {
+    acknowledge_alarm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                alarm_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Alarm"];
+                };
+            };
+            /** @description Not signed in, or the session has ended */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The account may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not there, or not in a municipality of the account */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The present state does not allow it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter or member is wrong or unknown */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database (or, for streams, a place) is not to be had; Retry-After tells when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    assign_alarm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                alarm_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Assignment"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Alarm"];
+                };
+            };
+            /** @description Not signed in, or the session has ended */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The account may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not there, or not in a municipality of the account */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The present state does not allow it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter or member is wrong or unknown */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database (or, for streams, a place) is not to be had; Retry-After tells when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    close_alarm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                alarm_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Closing"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Alarm"];
+                };
+            };
+            /** @description Not signed in, or the session has ended */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The account may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not there, or not in a municipality of the account */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The present state does not allow it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter or member is wrong or unknown */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database (or, for streams, a place) is not to be had; Retry-After tells when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    comment_alarm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                alarm_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Comment"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlarmDetail"];
+                };
+            };
+            /** @description Not signed in, or the session has ended */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The account may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not there, or not in a municipality of the account */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The present state does not allow it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter or member is wrong or unknown */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database (or, for streams, a place) is not to be had; Retry-After tells when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_assignees: {
         parameters: {
             query: {
-                /** @description Kind of device. */
-                kind: string;
-                /** @description A numeric property. */
-                property: string;
-                /** @description Which come first. */
-                order?: "highest" | "lowest";
-                /** @description Administrative code. */
-                municipality?: string | null;
-                /** @description Devices whose newest observation is older are left out. */
-                since?: number | null;
-                /** @description Devices, at most. */
-                limit?: number;
+                municipality: string;
             };
             header?: never;
             path?: never;
@@ -1904,7 +2580,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["TopDevices"];
+                    "application/json": components["schemas"]["Assignees"];
                 };
             };
             /** @description Not signed in, or the session has ended */
@@ -1936,23 +2612,13 @@ export interface operations {
             };
         };
     };
-    get_nearest_devices: {
+    get_detectors: {
         parameters: {
-            query: {
-                /** @description Kind of device. */
-                kind: string;
-                latitude: number;
-                longitude: number;
-                /** @description What the newest values must be, separated by commas: `status=free`, `filling_level<=0.5`. */
-                having?: string | null;
-                /** @description Metres, at most. */
-                within_m?: number;
+            query?: {
                 /** @description Administrative code. */
                 municipality?: string | null;
-                /** @description Devices whose newest observation is older are left out. */
+                /** @description Only alarms raised later; ms since 1970 UTC. */
                 since?: number | null;
-                /** @description Devices, at most. */
-                limit?: number;
             };
             header?: never;
             path?: never;
@@ -1966,7 +2632,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["NearDevices"];
+                    "application/json": components["schemas"]["Detectors"];
                 };
             };
             /** @description Not signed in, or the session has ended */
@@ -2198,15 +2864,23 @@ export interface operations {
             };
         };
     };
-    get_map: {
+    get_nearest_devices: {
         parameters: {
-            query?: {
+            query: {
+                /** @description Kind of device. */
+                kind: string;
+                latitude: number;
+                longitude: number;
+                /** @description What the newest values must be, separated by commas: `status=free`, `filling_level<=0.5`. */
+                having?: string | null;
+                /** @description Metres, at most. */
+                within_m?: number;
                 /** @description Administrative code. */
                 municipality?: string | null;
-                /** @description Kind of device. */
-                kind?: string | null;
-                /** @description west,south,east,north in degrees */
-                bbox?: string | null;
+                /** @description Devices whose newest observation is older are left out. */
+                since?: number | null;
+                /** @description Devices, at most. */
+                limit?: number;
             };
             header?: never;
             path?: never;
@@ -2214,21 +2888,74 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The map in columns */
+            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["FleetMap"];
+                    "application/json": components["schemas"]["NearDevices"];
                 };
             };
-            /** @description Unchanged since If-None-Match */
-            304: {
+            /** @description Not signed in, or the session has ended */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter or member is wrong or unknown */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database (or, for streams, a place) is not to be had; Retry-After tells when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_top_devices: {
+        parameters: {
+            query: {
+                /** @description Kind of device. */
+                kind: string;
+                /** @description A numeric property. */
+                property: string;
+                /** @description Which come first. */
+                order?: "highest" | "lowest";
+                /** @description Administrative code. */
+                municipality?: string | null;
+                /** @description Devices whose newest observation is older are left out. */
+                since?: number | null;
+                /** @description Devices, at most. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TopDevices"];
+                };
             };
             /** @description Not signed in, or the session has ended */
             401: {
@@ -2384,17 +3111,83 @@ export interface operations {
             };
         };
     };
-    get_alarms: {
+    get_export: {
         parameters: {
-            query?: {
-                /** @description States, separated by commas. */
-                state?: string | null;
+            query: {
+                /** @description Kind of device. */
+                kind: string;
+                /** @description Of the file. */
+                format?: "csv" | "parquet";
                 /** @description Administrative code. */
                 municipality?: string | null;
-                /** @description 1, 2 and 3, separated by commas. */
-                severity?: string | null;
-                device_id?: number | null;
-                detector?: string | null;
+                /** @description Names of devices, separated by commas; all by default. */
+                device?: string | null;
+                /** @description Begin; the oldest by default. */
+                from?: number | null;
+                /** @description End, not included; the newest by default. */
+                to?: number | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file, as long as it takes; it is complete when the last chunk has come */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/vnd.apache.parquet": unknown;
+                    "text/csv": unknown;
+                };
+            };
+            /** @description Not signed in, or the session has ended */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not there, or not in a municipality of the account */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter or member is wrong or unknown */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database (or, for streams, a place) is not to be had; Retry-After tells when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_windows: {
+        parameters: {
+            query?: {
+                /** @description Administrative code. */
+                municipality?: string | null;
+                /** @description Only these, by the server's clock. */
+                phase?: ("planned" | "active" | "over") | null;
                 /** @description Rows of a page, at most. */
                 limit?: number;
                 /** @description `next` of the page before. */
@@ -2412,7 +3205,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Alarms"];
+                    "application/json": components["schemas"]["Windows"];
                 };
             };
             /** @description Not signed in, or the session has ended */
@@ -2444,82 +3237,26 @@ export interface operations {
             };
         };
     };
-    get_alarm: {
+    add_window: {
         parameters: {
             query?: never;
             header?: never;
-            path: {
-                alarm_id: number;
-            };
+            path?: never;
             cookie?: never;
         };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Alarm"];
-                };
-            };
-            /** @description Not signed in, or the session has ended */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not there, or not in a municipality of the account */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description A parameter or member is wrong or unknown */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description The database (or, for streams, a place) is not to be had; Retry-After tells when to try again */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewWindow"];
             };
         };
-    };
-    acknowledge_alarm: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                alarm_id: number;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
         responses: {
             /** @description Successful Response */
-            200: {
+            201: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Alarm"];
+                    "application/json": components["schemas"]["Window"];
                 };
             };
             /** @description Not signed in, or the session has ended */
@@ -2540,8 +3277,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not there, or not in a municipality of the account */
-            404: {
+            /** @description A parameter or member is wrong or unknown */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2549,8 +3286,48 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The present state does not allow it */
-            409: {
+            /** @description The database (or, for streams, a place) is not to be had; Retry-After tells when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_window: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                window_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Window"];
+                };
+            };
+            /** @description Not signed in, or the session has ended */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not there, or not in a municipality of the account */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2578,18 +3355,18 @@ export interface operations {
             };
         };
     };
-    close_alarm: {
+    change_window: {
         parameters: {
             query?: never;
             header?: never;
             path: {
-                alarm_id: number;
+                window_id: number;
             };
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Closing"];
+                "application/json": components["schemas"]["NewWindow"];
             };
         };
         responses: {
@@ -2599,7 +3376,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Alarm"];
+                    "application/json": components["schemas"]["Window"];
                 };
             };
             /** @description Not signed in, or the session has ended */
@@ -2631,6 +3408,305 @@ export interface operations {
             };
             /** @description The present state does not allow it */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter or member is wrong or unknown */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database (or, for streams, a place) is not to be had; Retry-After tells when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    end_window: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                window_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not signed in, or the session has ended */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The account may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not there, or not in a municipality of the account */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The present state does not allow it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter or member is wrong or unknown */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database (or, for streams, a place) is not to be had; Retry-After tells when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_map: {
+        parameters: {
+            query?: {
+                /** @description Administrative code. */
+                municipality?: string | null;
+                /** @description Kind of device. */
+                kind?: string | null;
+                /** @description west,south,east,north in degrees */
+                bbox?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The map in columns */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FleetMap"];
+                };
+            };
+            /** @description Unchanged since If-None-Match */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not signed in, or the session has ended */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter or member is wrong or unknown */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database (or, for streams, a place) is not to be had; Retry-After tells when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_municipalities: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Municipalities"];
+                };
+            };
+            /** @description Not signed in, or the session has ended */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter or member is wrong or unknown */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database (or, for streams, a place) is not to be had; Retry-After tells when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_municipality_series: {
+        parameters: {
+            query: {
+                /** @description Kind of device. */
+                kind: string;
+                /** @description Begin; 30 days before `to` by default. */
+                from?: number | null;
+                /** @description End, not included; now by default. */
+                to?: number | null;
+                /** @description Buckets, at most. */
+                points?: number;
+                /** @description Numeric ones, separated by commas; all by default. */
+                properties?: string | null;
+            };
+            header?: never;
+            path: {
+                /** @description Administrative code. */
+                code: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MunicipalitySeries"];
+                };
+            };
+            /** @description Not signed in, or the session has ended */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not there, or not in a municipality of the account */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter or member is wrong or unknown */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database (or, for streams, a place) is not to be had; Retry-After tells when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_profiles: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Catalogue"];
+                };
+            };
+            /** @description Not signed in, or the session has ended */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2790,7 +3866,7 @@ export interface operations {
             };
         };
     };
-    get_agents: {
+    get_session: {
         parameters: {
             query?: never;
             header?: never;
@@ -2805,11 +3881,134 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Agents"];
+                    "application/json": components["schemas"]["Session"];
                 };
             };
             /** @description Not signed in, or the session has ended */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter or member is wrong or unknown */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database (or, for streams, a place) is not to be had; Retry-After tells when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sign_in: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SignIn"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignedIn"];
+                };
+            };
+            /** @description Not signed in, or the session has ended */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The account may not do that */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A parameter or member is wrong or unknown */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many failed sign-ins; Retry-After tells when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database (or, for streams, a place) is not to be had; Retry-After tells when to try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sign_out: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not signed in, or the session has ended */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The account may not do that */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2969,6 +4168,24 @@ export interface operations {
             };
         };
     };
+    get_metrics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
     get_ready: {
         parameters: {
             query?: never;
@@ -3004,24 +4221,6 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
-            };
-        };
-    };
-    get_metrics: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
             };
         };
     };

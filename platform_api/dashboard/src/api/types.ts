@@ -9,9 +9,9 @@ export interface Label {
 }
 export type Value = number | string | boolean | null;
 export type DeviceState = "critical" | "warning" | "info" | "silent" | "ok" | "unknown";
-export type AlarmState = "open" | "acknowledged" | "cleared" | "closed";
+export type AlarmState = "open" | "acknowledged" | "suppressed" | "cleared" | "closed";
 export type Severity = 1 | 2 | 3;
-export type Cause = "real" | "false_alarm" | "planned_work";
+export type Cause = "real" | "false" | "planned_work";
 
 export interface Account {
   name: string;
@@ -118,7 +118,8 @@ export interface Alarm {
   closed_at: number | null;
   closed_by: string | null;
   cause: Cause | null;
-  comment: string | null;
+  note: string | null;
+  parent_id: number | null;
 }
 
 export interface AlarmPage {

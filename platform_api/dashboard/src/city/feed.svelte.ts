@@ -78,7 +78,7 @@ class Feed {
     const all: Alarm[] = [];
     let after: number | null = null;
     for (let page = 0; page < OPEN_PAGES; page += 1) {
-      const found: Awaited<ReturnType<typeof api.alarms>> = await api.alarms({ state: "open,acknowledged", limit: OPEN_PAGE, after });
+      const found: Awaited<ReturnType<typeof api.alarms>> = await api.alarms({ state: "open,acknowledged", folded: "true", limit: OPEN_PAGE, after });
       all.push(...found.items);
       after = found.next;
       if (after === null) break;
