@@ -233,7 +233,8 @@ def test_a_database_restored_from_a_backup_gets_again_what_it_lost(database, bro
                     name
                     for (name,) in connection.execute(
                         b"SELECT column_name FROM information_schema.columns WHERE table_schema = current_schema() "
-                        b"AND table_name = %s AND is_generated = 'NEVER' AND identity_generation IS DISTINCT FROM 'ALWAYS'",
+                        b"AND table_name = %s AND is_generated = 'NEVER' "
+                        b"AND identity_generation IS DISTINCT FROM 'ALWAYS'",
                         [table],
                     )
                 )
