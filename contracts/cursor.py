@@ -19,7 +19,7 @@ FIRST_TIMEOUT_MS = 2_000  # a flush takes 100 ms and a stalled database some sec
 LONGEST_TIMEOUT_MS = 60_000
 
 
-class Position(msgspec.Struct, frozen=True):
+class Position(msgspec.Struct, frozen=True, gc=False):
     """How far one (agent, epoch) is committed: the last batch, and the number the next observation should have."""
 
     seq: int = 0

@@ -24,7 +24,7 @@ DAY_MS = 86_400_000
 Key = tuple[int, int]  # agent_id, epoch
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """What the broker brought."""
 
     topic: str
@@ -67,7 +67,7 @@ class Flush(msgspec.Struct):
     blocks: list[Block]  # one a kind, rows in arrival order
     held: list[Held]
     clocks: dict[int, int]  # agent index -> ms, of taken batches and heartbeats
-    taken: list[tuple[int, int]]  # (taken_ms, observations) of committed batches, for latency
+    taken: dict[int, int]  # taken_ms -> observations of committed batches, for latency
     strangers: dict[
         str, tuple[Reason, str]
     ]  # topic -> why: batches of agents not registered; they stay in their outboxes
@@ -136,7 +136,7 @@ class Admission:
 
         refuse: words of the database that refused these messages before; their batches go to quarantine with them.
         """
-        flush = Flush(tallies={}, blocks=[], held=[], clocks={}, taken=[], strangers={})
+        flush = Flush(tallies={}, blocks=[], held=[], clocks={}, taken={}, strangers={})
         if self._agents_of != self.registry.changes:
             self._agents.clear()
             self._agents_of = self.registry.changes
@@ -193,7 +193,7 @@ class Admission:
         for batch in batches:
             if batch.good:
                 batch.tally.committed += batch.good
-                flush.taken.append((batch.taken_ms, batch.good))
+                flush.taken[batch.taken_ms] = flush.taken.get(batch.taken_ms, 0) + batch.good
 
     def _read_slowly(self, batch: _Batch, number: int, slow: dict[str, Slow], flush: Flush) -> None:
         """What the scan left: everything that may be right or wrong with a body."""
@@ -277,8 +277,10 @@ class Admission:
         """Judge one batch (or heartbeat) of an epoch and do what follows to tally, gathered rows and quarantine."""
         agent = tally.agent
         tally.nonce, tally.backlog = header.nonce, header.backlog
+        clock_ms = header.clock_ms
         # A clock that ran ahead must not stay the agent's newest word after it is set right: silence is judged by it.
-        clock_ms = max(EARLIEST_MS, min(window.latest_ms, header.clock_ms)) if header.clock_ms else 0
+        if clock_ms and not EARLIEST_MS <= clock_ms <= window.latest_ms:
+            clock_ms = EARLIEST_MS if clock_ms < EARLIEST_MS else window.latest_ms
         if header.seq == 0:
             # With a backlog the newest observations are still to come: by this clock all their devices would be silent.
             # So they are when the agent counts further than we: the database was restored, and will be sent them again.
@@ -306,7 +308,8 @@ class Admission:
         tally.after, lost = cursor.advance(tally.after, header)
         tally.lost += lost
         batches.append(batch)
-        _tell_clock(flush, tally, agent, clock_ms)
+        if clock_ms > tally.clock_ms:
+            _tell_clock(flush, tally, agent, clock_ms)
 
 
 def _tell_clock(flush: Flush, tally: Tally, agent: Agent, clock_ms: int) -> None:

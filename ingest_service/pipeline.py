@@ -257,7 +257,7 @@ class Pipeline:
             if change.begins:
                 counters.alarms_opened[change.detector] = counters.alarms_opened.get(change.detector, 0) + 1
         now_ms = time.time_ns() / 1e6
-        for taken_ms, observations in flush.taken:
+        for taken_ms, observations in flush.taken.items():
             counters.latency.add(max(0.0, now_ms - taken_ms), observations)
 
     # Parts of the round.
@@ -321,7 +321,7 @@ class Pipeline:
         words, counters = self.memory.words, self.counters.tell(time.monotonic(), self.inbox.shed)
         work = Work([], self.memory.newest.due(1 << 40), {}, saves, [], counters, words)
         try:
-            self.store.commit(Flush(tallies={}, blocks=[], held=[], clocks={}, taken=[], strangers={}), work)
+            self.store.commit(Flush(tallies={}, blocks=[], held=[], clocks={}, taken={}, strangers={}), work)
             log("ingest.saved", shards=len(saves), agents=len(shard_of_agent))
         except NOT_STORED as error:
             log("ingest.not_saved", level="warning", error=str(error).strip())  # the journal has it all

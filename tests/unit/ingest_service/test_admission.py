@@ -64,7 +64,7 @@ def test_good_observations_become_columns_of_the_databases_types():
     assert block.columns["voltage"].dtype == np.float32
     assert block.columns["voltage"][0] == np.float32(220.1)
     assert np.isnan(block.columns["voltage"][1])
-    assert flush.taken == [(NOW_MS - 50, 2)]
+    assert flush.taken == {NOW_MS - 50: 2}
     assert not flush.held
 
 
