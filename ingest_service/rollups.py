@@ -16,7 +16,7 @@ from contracts.profiles import Profile
 from contracts.readiness import Part
 from ingest_service.health import Health
 from ingest_service.settings import Database
-from ingest_service.store import closing, retention, rolling, snapshot
+from ingest_service.store import closing, retention, rolling, rollup_partitions, snapshot
 from ingest_service.store.connection import Connection, DatabaseError, connect, reason_of
 from ingest_service.store.engine import EngineError
 from ingest_service.store.partitions import HOUR_MS
@@ -62,10 +62,11 @@ class Roller:
             self._next_late = now + 2 * self._settle_s
         if now >= self._next_close:
             self._next_close = now + CLOSE_PERIOD_S
-            for kind in self.profiles:
+            for profile in self.profiles.values():
                 with snapshot.rewriting(connection) as may:
                     if may:
-                        self.close_partitions(connection, kind)
+                        self.close_partitions(connection, profile.kind)
+                        self.close_rollups(connection, profile)
         if now >= self._next_retention:
             self._next_retention = now + RETENTION_PERIOD_S
             for profile in self.profiles.values():
@@ -94,6 +95,20 @@ class Roller:
             done += closing.close(connection, kind, partition, self._wait)
             if self._stopping.is_set():
                 break
+        return done
+
+    def close_rollups(self, connection: Connection, profile: Profile) -> int:
+        """Rewrite partitions of rollups that are over; how many."""
+        closed, _, days = rolling.watermarks(connection, profile.kind)
+        done = 0
+        for tier in profile.rollups:
+            until = days if tier == "day" else closed
+            for partition in (
+                rollup_partitions.due(connection, profile, tier, until, self._pages) if until is not None else []
+            ):
+                if self._stopping.is_set():
+                    return done
+                done += rollup_partitions.close(connection, profile, tier, partition, until or 0, self._wait)
         return done
 
     def pause(self) -> None:

@@ -32,15 +32,17 @@ class Overtaken(Exception):
     """A migration has changed the table since it was copied."""
 
 
-def due(connection: Connection, kind: str, before_ms: int, seen: dict[str, int]) -> list[Range]:
+def due(
+    connection: Connection, kind: str, before_ms: int, seen: dict[str, int], ranges: list[Range] | None = None
+) -> list[Range]:
     """Partitions to rewrite: ended before `before_ms` and never rewritten, or grown since.
 
-    seen: pages of each grown partition at the last look, kept by the caller.
+    seen: pages of each grown partition at the last look, kept by the caller. ranges: of the observations by default.
     """
     rows = connection.execute("SELECT name, pages FROM closed_partition WHERE kind = %s", (kind,))
     closed = {str(name): int(pages) for name, pages in rows}
     found = []
-    for low, high, name in listed(connection, kind):
+    for low, high, name in listed(connection, kind) if ranges is None else ranges:
         if high > before_ms:
             continue
         before, now = closed.get(name), _pages(connection, kind, name)
@@ -63,12 +65,12 @@ def close(connection: Connection, kind: str, partition: Range, wait: Wait = time
     _, _, name = partition
     began = time.monotonic()
     if engine.stored(connection).timescale:
-        sorted_ = _again(connection, wait, lambda: _sort(connection, kind, name), attempts=SORT_ATTEMPTS)
+        sorted_ = again(connection, wait, lambda: _sort(connection, kind, name), attempts=SORT_ATTEMPTS)
         if sorted_:
             log("chunk.closed", chunk=name, seconds=round(time.monotonic() - began, 1))
         return sorted_
     if not _is_copied(connection, kind, name):
-        if not _again(connection, wait, lambda: _prepare(connection, kind, partition)):
+        if not again(connection, wait, lambda: _prepare(connection, kind, partition)):
             return False
         _copy(connection, name)
         brin = "USING brin (observed_at) WITH (pages_per_range = 32)"
@@ -78,7 +80,7 @@ def close(connection: Connection, kind: str, partition: Range, wait: Wait = time
             f"CREATE INDEX {name}_next_device ON {name}_next (device_id) WITH (fillfactor = 100)".encode()
         )
     _follow(connection, name)
-    swapped = _again(connection, wait, lambda: _swap(connection, kind, partition))
+    swapped = again(connection, wait, lambda: _swap(connection, kind, partition))
     if swapped:
         log("partition.closed", partition=name, seconds=round(time.monotonic() - began, 1))
     return swapped
@@ -103,10 +105,11 @@ def _sort(connection: Connection, kind: str, name: str) -> None:
         timescale_chunks.sort(connection, name)
     finally:
         connection.execute("SELECT set_config('lock_timeout', %s, false)", (before[0],))
-    _note(connection, kind, name)
+    note(connection, kind, name)
 
 
-def _note(connection: Connection, kind: str, name: str) -> None:
+def note(connection: Connection, kind: str, name: str) -> None:
+    """Remember that a partition was rewritten, and its size then."""
     connection.execute(
         "INSERT INTO closed_partition (name, kind, pages) VALUES (%s, %s, %s) "
         "ON CONFLICT (name) DO UPDATE SET pages = excluded.pages, closed_at = now()",
@@ -118,7 +121,7 @@ def _prepare(connection: Connection, kind: str, partition: Range) -> None:
     """An empty new table, and the trigger that keeps late rows; what an earlier attempt left goes."""
     low, high, name = partition
     with connection.transaction():
-        _hurry(connection)
+        hurry(connection)
         connection.execute("SET LOCAL client_min_messages TO warning")
         connection.execute(f"DROP TRIGGER IF EXISTS keep_late ON {name}".encode())
         connection.execute(f"DROP TABLE IF EXISTS {name}_next, {name}_late".encode())
@@ -130,13 +133,13 @@ def _prepare(connection: Connection, kind: str, partition: Range) -> None:
         connection.execute(f"ALTER TABLE {name}_next ADD CONSTRAINT bounds CHECK ({bounds})".encode())
         connection.execute(
             f"CREATE TRIGGER keep_late AFTER INSERT ON {name} FOR EACH ROW "
-            f"EXECUTE FUNCTION keep_late('{_columns(connection, f'{name}_next')}')".encode()
+            f"EXECUTE FUNCTION keep_late('{columns_of(connection, f'{name}_next')}')".encode()
         )
 
 
 def _copy(connection: Connection, name: str) -> None:
     """Copy the table as one snapshot sees it, and forget those late rows that the snapshot sees."""
-    columns = _columns(connection, f"{name}_next")
+    columns = columns_of(connection, f"{name}_next")
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         connection.execute(f"DELETE FROM {name}_late".encode())
@@ -147,7 +150,7 @@ def _copy(connection: Connection, name: str) -> None:
 
 def _follow(connection: Connection, name: str) -> None:
     """Bring the late rows of the meantime over, but for the last few."""
-    columns = _columns(connection, f"{name}_next")
+    columns = columns_of(connection, f"{name}_next")
     while True:
         with connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -160,12 +163,12 @@ def _follow(connection: Connection, name: str) -> None:
 def _swap(connection: Connection, kind: str, partition: Range) -> None:
     low, high, name = partition
     with connection.transaction():
-        _hurry(connection)
+        hurry(connection)
         connection.execute(f"LOCK TABLE ONLY observation_{kind} IN ACCESS EXCLUSIVE MODE".encode())
         connection.execute(f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE".encode())
         if not _same_columns(connection, kind, name):
             raise Overtaken
-        connection.execute(_move(name, _columns(connection, f"{name}_next")))
+        connection.execute(_move(name, columns_of(connection, f"{name}_next")))
         connection.execute(f"ALTER TABLE observation_{kind} DETACH PARTITION {name}".encode())
         connection.execute(f"DROP TABLE {name}, {name}_late".encode())
         connection.execute(f"ALTER TABLE {name}_next RENAME TO {name}".encode())
@@ -176,10 +179,11 @@ def _swap(connection: Connection, kind: str, partition: Range) -> None:
             f"TO (to_timestamp({high / 1000}))".encode()
         )
         connection.execute(f"ALTER TABLE {name} DROP CONSTRAINT bounds".encode())
-        _note(connection, kind, name)
+        note(connection, kind, name)
 
 
-def _columns(connection: Connection, name: str) -> str:
+def columns_of(connection: Connection, name: str) -> str:
+    """The columns of a table, in its order, with commas between."""
     rows = connection.execute(
         "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
         (name,),
@@ -188,7 +192,7 @@ def _columns(connection: Connection, name: str) -> str:
 
 
 def _same_columns(connection: Connection, kind: str, name: str) -> bool:
-    mine, whole = (_columns(connection, table).split(", ") for table in (f"{name}_next", f"observation_{kind}"))
+    mine, whole = (columns_of(connection, table).split(", ") for table in (f"{name}_next", f"observation_{kind}"))
     return set(mine) == set(whole)
 
 
@@ -199,7 +203,7 @@ def _move(name: str, columns: str) -> bytes:
     ).encode()
 
 
-def _again(connection: Connection, wait: Wait, step: Callable[[], None], *, attempts: int | None = None) -> bool:
+def again(connection: Connection, wait: Wait, step: Callable[[], None], *, attempts: int | None = None) -> bool:
     """Try a step that needs a lock until it is had, ingest going on in between; whether it was."""
     for _ in range(attempts or ATTEMPTS):
         try:
@@ -212,7 +216,8 @@ def _again(connection: Connection, wait: Wait, step: Callable[[], None], *, atte
     return False
 
 
-def _hurry(connection: Connection) -> None:
+def hurry(connection: Connection) -> None:
+    """In a transaction: wait for no lock longer than LOCK_WAIT."""
     connection.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT}'".encode())
 
 

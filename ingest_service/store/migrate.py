@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 from contracts.log import log
 from contracts.profiles import Profile
 from ingest_service.settings import Database
-from ingest_service.store import engine, schema, timescale_schema
+from ingest_service.store import engine, rollup_partitions, schema, timescale_schema
 from ingest_service.store.connection import Connection, connect
 from ingest_service.store.engine import Engine
 
@@ -110,6 +110,7 @@ def _apply(
             _make(connection, schema.newest_statements(profile))
             timescale_schema.bring_up(connection, profile, made_for, chunk_hours=database.partition_hours)
         else:
+            done += [f"partitions of {table}" for table in rollup_partitions.take_over(connection, profile)]
             _make(connection, schema.statements(profile))
         if stored.get(kind) != definition:
             connection.execute(

@@ -1,6 +1,7 @@
 """Time partitions of the observation tables: made when a flush needs one, and dropped when nobody keeps them.
 
-Hot partitions carry only the BRIN on time, which costs ingest nothing. What becomes of closed ones is in `closing`.
+Hot partitions carry BRIN indexes only, which cost ingest nothing: on time, and on (time, device) with a Bloom filter of
+the devices of every few pages, by which one device's open hours are found. What becomes of closed ones is in `closing`.
 On TimescaleDB they are chunks, and it makes them itself (`timescale_chunks`).
 """
 
@@ -20,6 +21,7 @@ HISTORY_AGE_MS = (
     60 * 24 * HOUR_MS
 )  # recordings and boxes long offline: wider partitions, or a decade costs 15,000 tables
 HISTORY_WIDTH_MS = 28 * 24 * HOUR_MS
+HOT_PAGES, HOT_DEVICES = 4, 600  # of one Bloom filter: four pages hold some 540 rows; it takes 1.2 B of each
 LOCK = 0x44555246  # one maker of partitions at a time
 _bound = re.compile(r"FROM \('([^']+)'\) TO \('([^']+)'\)")
 
@@ -88,6 +90,10 @@ class Partitions:
                 f"FOR VALUES FROM ('{_at(start).isoformat()}') TO ('{_at(end).isoformat()}')"
             ).encode()
         )
+        connection.execute(
+            f"CREATE INDEX {name}_hot ON {name} USING brin (observed_at, device_id "
+            f"int4_bloom_ops (n_distinct_per_range = {HOT_DEVICES})) WITH (pages_per_range = {HOT_PAGES})".encode()
+        )
         self._ranges[kind] = sorted([*self._ranges[kind], (start, end, name)])
 
 
@@ -95,10 +101,15 @@ def listed(connection: Connection, kind: str) -> list[Range]:
     """Partitions of a kind, in time order."""
     if engine.stored(connection).timescale:
         return timescale_chunks.listed(connection, kind)
+    return of_table(connection, f"observation_{kind}")
+
+
+def of_table(connection: Connection, table: str) -> list[Range]:
+    """Partitions of a table, in time order."""
     rows = connection.execute(
         "SELECT c.relname, pg_get_expr(c.relpartbound, c.oid) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
         "WHERE i.inhparent = to_regclass(%s)",
-        (f"observation_{kind}",),
+        (table,),
     )
     found: list[Range] = []
     for name, bound in rows:

@@ -15,7 +15,7 @@ import psycopg
 
 from contracts.log import log
 from contracts.profiles import Profile
-from ingest_service.store import engine, partitions, schema, timescale_rollups
+from ingest_service.store import engine, partitions, rollup_partitions, schema, timescale_rollups
 from ingest_service.store.connection import Connection
 from ingest_service.store.rolling import DAY_MS, at, watermarks
 
@@ -87,10 +87,15 @@ def would_go(connection: Connection, profile: Profile, now_ms: int) -> list[Gone
             if high <= cutoff:
                 text = f"SELECT count(*) FROM {name} JOIN device USING (device_id) WHERE municipality = %s"
                 found.append(Gone(name, town, high, _count(connection, text, town)))
-    for town, cutoff in _rollup_cutoffs(connection, kind, now_ms).items():
-        for table, key in _rollups(profile):
-            rows = _count(connection, f"SELECT count(*) FROM {table} WHERE {key} AND bucket < %s", town, at(cutoff))
-            found.append(Gone(table, town, cutoff, rows))
+    whole, towns = _rollup_cutoffs(connection, kind, now_ms)
+    for table, key in _rollups(profile):
+        first = at(0)
+        for _, high, name in _rollups_over(connection, table, whole):
+            found.append(Gone(name, ALL, high, _count(connection, f"SELECT count(*) FROM {name}")))
+            first = at(high)
+        text = f"SELECT count(*) FROM {table} WHERE {key} AND bucket < %s AND bucket >= %s"
+        for town, cutoff in towns.items():
+            found.append(Gone(table, town, cutoff, _count(connection, text, town, at(cutoff), first)))
     return [gone for gone in found if gone.rows or gone.municipality == ALL]
 
 
@@ -112,8 +117,17 @@ def apply(connection: Connection, profile: Profile, now_ms: int, pause: Pause) -
         pause()
     for town, cutoff in towns.items():
         found += _delete_municipality(connection, kind, town, cutoff, pause)
-    for town, cutoff in _rollup_cutoffs(connection, kind, now_ms).items():
-        for table, key in _rollups(profile):
+    whole, towns = _rollup_cutoffs(connection, kind, now_ms)
+    for table, key in _rollups(profile):
+        for _, high, name in _rollups_over(connection, table, whole):
+            try:
+                rollup_partitions.drop(connection, table, name)
+            except psycopg.errors.LockNotAvailable:  # somebody reads: next time
+                break
+            found.append(Gone(name, ALL, high, -1))
+            log("retention.dropped", partition=name)
+            pause()
+        for town, cutoff in towns.items():
             rows = _delete_rollups(connection, table, key, town, cutoff, pause)
             if rows:
                 found.append(Gone(table, town, cutoff, rows))
@@ -161,7 +175,7 @@ def _delete_municipality(connection: Connection, kind: str, town: str, cutoff: i
 
 
 def _delete_rollups(connection: Connection, table: str, key: str, town: str, cutoff: int, pause: Pause) -> int:
-    """Delete rollups from before the cutoff, a day at a time. Index: BRIN (bucket)."""
+    """Delete rollups from before the cutoff, a day at a time. Index: the partitions by time."""
     rows = 0
     stored = timescale_rollups.stored_in(connection, table) if engine.stored(connection).timescale else table
     while True:
@@ -186,12 +200,18 @@ def _cutoffs(connection: Connection, kind: str, now_ms: int) -> tuple[int | None
     return whole, {town: at_ms for town, at_ms in cutoff.items() if whole is None or at_ms > whole}
 
 
-def _rollup_cutoffs(connection: Connection, kind: str, now_ms: int) -> dict[str, int]:
-    """Before when a municipality's rollups are not kept: full days."""
+def _rollup_cutoffs(connection: Connection, kind: str, now_ms: int) -> tuple[int | None, dict[str, int]]:
+    """(before when nobody keeps rollups, or None; before when a municipality does not): full days."""
     own = {span.municipality: span.keep_rollups for span in spans(connection, kind)}
     towns = [str(row[0]) for row in connection.execute("SELECT code FROM municipality ORDER BY code")]
     kept = {town: own.get(town, own.get(ALL)) for town in towns}
-    return {town: (now_ms - _in_ms(keep)) // DAY_MS * DAY_MS for town, keep in kept.items() if keep is not None}
+    cutoff = {town: (now_ms - _in_ms(keep)) // DAY_MS * DAY_MS for town, keep in kept.items() if keep is not None}
+    return (min(cutoff.values()) if cutoff and len(cutoff) == len(towns) else None), cutoff
+
+
+def _rollups_over(connection: Connection, table: str, whole: int | None) -> list[partitions.Range]:
+    """Partitions of a rollup that nobody keeps, oldest first."""
+    return [item for item in rollup_partitions.listed(connection, table) if whole is not None and item[1] <= whole]
 
 
 def _ended(connection: Connection, kind: str) -> Sequence[partitions.Range]:

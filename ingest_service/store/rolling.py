@@ -13,7 +13,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from contracts.profiles import Profile
-from ingest_service.store import engine, partitions, rollup_statements, timescale_chunks, timescale_rollups
+from ingest_service.store import (
+    engine,
+    partitions,
+    rollup_partitions,
+    rollup_statements,
+    timescale_chunks,
+    timescale_rollups,
+)
 from ingest_service.store.connection import Connection
 from ingest_service.store.partitions import HOUR_MS, Range
 
@@ -224,7 +231,9 @@ def _roll_hour(connection: Connection, profile: Profile, hour: int, pause: Pause
         _publish(connection, profile, tier, pause)
     connection.execute(rollup_statements.roll_municipalities(profile).encode())
     _drop(connection, "rolled_hour")
-    _summarize(connection, f"rollup_hour_{profile.kind}")
+    name = _holding(rollup_partitions.listed(connection, f"rollup_hour_{profile.kind}"), hour)
+    if name is not None:
+        _summarize(connection, name)
 
 
 def _roll_late_span(
@@ -269,6 +278,7 @@ def _work_out(connection: Connection, tier: str, text: str, parameters: dict[str
 def _publish(connection: Connection, profile: Profile, tier: str, pause: Pause) -> None:
     """Bring rolled_<tier> into its rollup, at most about SLICE rows a transaction."""
     count, after = int(_one(connection, f"SELECT count(*) FROM rolled_{tier}")), NONE
+    _make_partitions(connection, profile, tier)
     if count > SLICE:
         connection.execute(f"CREATE INDEX ON rolled_{tier} (device_id)".encode())
     while True:
@@ -282,6 +292,14 @@ def _publish(connection: Connection, profile: Profile, tier: str, pause: Pause) 
         connection.execute(rollup_statements.publish(profile, tier).encode(), {"after": after, "upto": upto})
         after = int(upto)
         pause()
+
+
+def _make_partitions(connection: Connection, profile: Profile, tier: str) -> None:
+    """Those that the buckets of rolled_<tier> need."""
+    rows = connection.execute(f"SELECT DISTINCT bucket FROM rolled_{tier}".encode(), prepare=False)
+    begins = [_ms(row[0]) or 0 for row in rows]
+    _, closing, _ = watermarks(connection, profile.kind)
+    rollup_partitions.ensure(connection, profile, tier, begins, max([closing or 0, *begins]))
 
 
 def _spans(ranges: list[Range], hours: list[int]) -> list[tuple[str, int, int]]:

@@ -1,8 +1,8 @@
 """SQL that fills the rollups of a kind, made from its profile.
 
 A rollup is worked out into a temporary table first (`rolled_<tier>`: no log is written, and memory is bounded by
-work_mem), and published from it a slice of devices at a time. Days and municipalities are made of hours: means weighted
-by how many values they were made of, so that they are what the observations themselves would give.
+work_mem) in the order of its key, and published from it a slice of devices at a time. Days and municipalities are made
+of hours: means weighted by how many values they were made of, so that they are what the observations would give.
 Parameters are named in each docstring; times are timestamptz.
 """
 
@@ -35,7 +35,7 @@ def roll(profile: Profile, tier: str, *, only_due: bool = False, by_device: bool
         extra = f" AND device_id = ANY(%(devices)s){extra}"
     return (
         f"CREATE TEMP TABLE rolled_{tier} AS SELECT {', '.join(columns)} FROM {source} "
-        f"WHERE observed_at >= %(from)s AND observed_at < %(to)s{extra} GROUP BY 1, 2"
+        f"WHERE observed_at >= %(from)s AND observed_at < %(to)s{extra} GROUP BY 1, 2 ORDER BY 1, 2"
     )
 
 
@@ -48,7 +48,8 @@ def roll_days(profile: Profile, *, only_due: bool = False) -> str:
     return (
         f"CREATE TEMP TABLE rolled_day AS SELECT device_id, {bucket('day', 'bucket')} AS bucket, "
         f"sum(observations)::int AS observations{_from_hours(profile.properties.values(), 'int')} "
-        f"FROM rollup_hour_{profile.kind} WHERE bucket >= %(from)s AND bucket < %(to)s{extra} GROUP BY 1, 2"
+        f"FROM rollup_hour_{profile.kind} WHERE bucket >= %(from)s AND bucket < %(to)s{extra} "
+        "GROUP BY 1, 2 ORDER BY 1, 2"
     )
 
 
@@ -57,7 +58,7 @@ def publish(profile: Profile, tier: str) -> str:
     columns = list(schema.rollup_columns(profile))
     return (
         f"INSERT INTO rollup_{tier}_{profile.kind} AS t ({', '.join(columns)}) SELECT {', '.join(columns)} "
-        f"FROM rolled_{tier} WHERE device_id > %(after)s AND device_id <= %(upto)s "
+        f"FROM rolled_{tier} WHERE device_id > %(after)s AND device_id <= %(upto)s ORDER BY device_id, bucket "
         f"ON CONFLICT (device_id, bucket) DO UPDATE SET {_excluded(columns, 'device_id', 'bucket')}"
     )
 
@@ -69,7 +70,7 @@ def roll_municipalities(profile: Profile) -> str:
 
 def roll_due_municipalities(profile: Profile) -> str:
     """Upsert the rollups of the municipalities of late_due's devices, in its hours, from the hour rollups.
-    Index: rollup_hour_<kind> (device_id, bucket), or BRIN (bucket).
+    Index: rollup_hour_<kind> (device_id, bucket), or its open partition's BRIN (bucket).
     """
     return _municipalities(
         profile,
@@ -94,7 +95,7 @@ def _from_observations(item: Property) -> list[str]:
     name = item.name
     if item.numeric:
         return [
-            f"avg({name})::float8 AS {name}_mean",
+            f"sum({name}::float8) / nullif(count({name}), 0) AS {name}_mean",  # half of avg's time and memory
             f"min({name})::float4 AS {name}_min",
             f"max({name})::float4 AS {name}_max",
             f"count({name})::int AS {name}_count",

@@ -67,10 +67,8 @@ def statements(profile: Profile) -> list[str]:
     ]
     for tier in profile.rollups:
         table = f"rollup_{tier}_{kind}"
-        made += [
-            f"CREATE TABLE IF NOT EXISTS {table} ({ddl(rollup_columns(profile))}, PRIMARY KEY (device_id, bucket))",
-            f"CREATE INDEX IF NOT EXISTS {table}_bucket ON {table} USING brin (bucket)",
-        ]
+        columns = f"{ddl(rollup_columns(profile))}, PRIMARY KEY (device_id, bucket)"
+        made.append(f"CREATE TABLE IF NOT EXISTS {table} ({columns}) PARTITION BY RANGE (bucket)")
     made.append(
         f"CREATE TABLE IF NOT EXISTS rollup_municipality_hour_{kind} ({ddl(municipality_columns(profile))}, "
         "PRIMARY KEY (municipality, bucket))"

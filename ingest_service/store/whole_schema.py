@@ -14,7 +14,7 @@ from psycopg import sql
 from contracts.profiles import Profile
 from contracts.topics import SHARDS
 from ingest_service.settings import Database
-from ingest_service.store import engine, migrate, snapshot, statements
+from ingest_service.store import engine, migrate, rollup_partitions, snapshot, statements
 from ingest_service.store.connection import Connection, connect
 from ingest_service.store.partitions import HOUR_MS, Partitions
 from ingest_service.store.snapshot import Snapshot, Window
@@ -23,7 +23,7 @@ from ingest_service.store.timescale_rollups import stored_in
 
 # People sign in again; partitions are made anew; the engine is the one that the tables are made for.
 LEFT_OUT = ("schema_version", "session", "closed_partition", "schema_engine")
-OBSERVATIONS = "observation_"
+OBSERVATIONS, ROLLUPS = "observation_", "rollup_"
 
 
 class RestoreRefused(ValueError):
@@ -114,6 +114,7 @@ class Restoration:
     def __init__(self, connection: Connection, database: Database, schema: str) -> None:
         self._connection = connection
         self._partitions: dict[str, Partitions] = {}
+        self._apart: set[str] = set()  # rollups whose rows are put back apart
         self.database = msgspec.structs.replace(database, schema=schema)
 
     def make(self, described: Described, kinds: Mapping[str, Profile], *, anew: bool) -> None:
@@ -177,6 +178,9 @@ class Restoration:
         target: sql.Composable = sql.Identifier(table.name)
         if table.name in self._views():
             target = sql.SQL(stored_in(connection, table.name))
+        elif table.name.startswith(ROLLUPS) and rollup_partitions.takes(connection, table.name):
+            target = sql.Identifier(rollup_partitions.apart(connection, table.name))
+            self._apart.add(table.name)
         copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(target, columns)
         with connection.transaction(), connection.cursor() as cursor:
             with cursor.copy(copy) as stream:
@@ -190,6 +194,8 @@ class Restoration:
 
     def note(self, made_at: datetime, name: str) -> None:
         """Enter the restoration, and tell the planner what there is."""
+        for table in sorted(self._apart):
+            rollup_partitions.settle(self._connection, table)
         self._connection.execute(statements.text("restoration_note"), {"made_at": made_at, "backup": name})
         self._connection.execute("ANALYZE")
 

@@ -22,6 +22,9 @@ import psycopg
 import pytest
 
 from contracts import profiles
+from ingest_service.settings import Database as IngestDatabase
+from ingest_service.store import rollup_partitions
+from ingest_service.store.connection import connect
 from platform_api import passwords
 from platform_api.app import create_app
 from platform_api.settings import Database as DatabaseSettings
@@ -113,6 +116,15 @@ class City:
     @property
     def timescale(self) -> bool:
         return self.run("SELECT engine FROM schema_engine") == [("timescale",)]
+
+    def make_rollup_partitions(self, kind: str, from_ms: int, to_ms: int) -> None:
+        """What the roller makes before it writes hours and days of a span; nothing on TimescaleDB."""
+        if self.timescale:
+            return
+        with connect(IngestDatabase(url=self.url, schema=self.schema), name="test") as connection:
+            for tier in ("hour", "day"):
+                begins = range(from_ms, to_ms, 3_600_000)
+                rollup_partitions.ensure(connection, profiles.load(environ={})[kind], tier, begins, to_ms)
 
     def held_in(self, rollup: str) -> str:
         """The table that holds a rollup's rows: with TimescaleDB the rollup is a view."""

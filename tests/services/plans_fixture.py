@@ -19,7 +19,8 @@ import pytest
 from psycopg import sql
 from psycopg.rows import DictRow
 
-from ingest_service.store import closing
+from contracts import profiles
+from ingest_service.store import closing, rollup_partitions
 from ingest_service.store.partitions import Partitions, listed
 from platform_api.queries.database import Database, statement
 from tests.services.api_fixture import City, migrated_only
@@ -27,6 +28,7 @@ from tests.services.api_fixture import City, migrated_only
 END_MS = 1_762_560_000_000  # 2025-11-08 00:00 UTC
 HOUR_MS = 3_600_000
 EDGE_MS = END_MS + 4 * HOUR_MS  # up to where rollups are closed
+KINDS = profiles.load(environ={})
 TOWNS, DEVICES, DAYS, HOT_HOURS = 20, 12_000, 3, 5
 
 FILL = f"""
@@ -152,6 +154,7 @@ def at(ms: int) -> str:
 def province(native_url: str) -> Iterator[City]:
     """Observations of DAYS days in closed partitions, and HOT_HOURS in the hot one."""
     made = migrated_only(native_url, f"test_{secrets.token_hex(6)}")
+    made.make_rollup_partitions("streetlight", EDGE_MS - DAYS * 24 * HOUR_MS, EDGE_MS)
     made.run(FILL.format(t="41"))
     with made.connect() as connection:
         kept = Partitions(["streetlight"], 6)
@@ -169,6 +172,8 @@ def province(native_url: str) -> Iterator[City]:
         for partition in listed(connection, "streetlight"):
             if partition[1] <= END_MS:
                 assert closing.close(connection, "streetlight", partition)
+        for partition in rollup_partitions.listed(connection, "rollup_hour_streetlight"):
+            assert rollup_partitions.close(connection, KINDS["streetlight"], "hour", partition, EDGE_MS)
         connection.execute("VACUUM ANALYZE")
     yield made
     with psycopg.connect(native_url, autocommit=True) as connection:

@@ -28,6 +28,7 @@ def observed(city: City) -> None:
     )
     city.run("UPDATE newest_streetlight SET observed_at = '2025-10-09 23:59' WHERE device_id = 9001")
     # What ingest's roller would have made, up to the watermark; the hour before it is marked as not up to date.
+    city.make_rollup_partitions("streetlight", 1_755_648_000_000, 1_760_054_400_000)  # August 20 to October 10
     for unit in ("hour", "day"):
         city.run(
             f"INSERT INTO {city.held_in(f'rollup_{unit}_streetlight')} (device_id, bucket, observations, power_state_last, voltage_mean, voltage_min, voltage_max,"

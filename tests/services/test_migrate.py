@@ -55,8 +55,8 @@ def settings(database: Database, **more: Any) -> Settings:
 
 
 def look(database: Database) -> dict[str, set[tuple[object, ...]]]:
-    """The schema, without the partition that its rows needed and a rollup that no profile asks for any more."""
-    passed_over = re.compile(r"_p2026052900|rollup_minute_streetlight")
+    """The schema, without the partitions that its rows needed and a rollup that no profile asks for any more."""
+    passed_over = re.compile(r"_p2026052900|rollup_(hour|day)_streetlight_before|rollup_minute_streetlight")
     return {
         what: {row for row in database.rows(text) if not passed_over.search(str(row))} for what, text in LOOK.items()
     }

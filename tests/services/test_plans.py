@@ -60,6 +60,7 @@ BOX = (126.02, 35.72, 126.03, 35.73)
 # statement, question, indexes that it has to use, tables that it may read whole
 CASES: list[tuple[str, Question, set[str], set[str]]] = [
     ("series_raw", raw(END_MS - 3 * DAY_MS, END_MS - DAY_MS), {"observation_streetlight_device"}, set()),
+    ("series_raw", raw(END_MS + HOUR_MS, END_MS + 4 * HOUR_MS), {"observation_streetlight_hot"}, set()),
     (
         "series_rollup",
         rolled(END_MS - DAYS * DAY_MS, EDGE_MS, EDGE_MS),
@@ -69,7 +70,7 @@ CASES: list[tuple[str, Question, set[str], set[str]]] = [
     (
         "series_rollup",
         rolled(END_MS - DAYS * DAY_MS, EDGE_MS + HOUR_MS, EDGE_MS),
-        {"rollup_hour_streetlight_pkey", "observation_streetlight_time"},
+        {"rollup_hour_streetlight_pkey", "observation_streetlight_hot"},
         set(),
     ),
     (
@@ -92,7 +93,7 @@ CASES: list[tuple[str, Question, set[str], set[str]]] = [
             VOLTAGE,
             series.Buckets(20, "hour", 3600, END_MS - DAYS * DAY_MS, EDGE_MS + HOUR_MS, EDGE_MS),
         ),
-        {"rollup_hour_streetlight_pkey", "observation_streetlight_time", "observation_streetlight_device"},
+        {"rollup_hour_streetlight_pkey", "observation_streetlight_hot", "observation_streetlight_device"},
         set(),
     ),
     (
@@ -142,10 +143,10 @@ async def test_a_read_uses_the_index_that_it_names(
 @pytest.mark.parametrize(
     ("index", "restored", "case"),
     [
-        ("device_place", "CREATE INDEX device_place ON device USING gist (point(longitude, latitude))", "nearest-9"),
-        ("device_town", "CREATE INDEX device_town ON device (municipality, kind, device_id)", "top-8"),
-        ("device_change", "CREATE INDEX device_change ON device (change)", "fleet_registry-14"),
-        ("alarm_state", "CREATE INDEX alarm_state ON alarm (state, municipality, alarm_id)", "fleet_alarms-16"),
+        ("device_place", "CREATE INDEX device_place ON device USING gist (point(longitude, latitude))", "nearest-10"),
+        ("device_town", "CREATE INDEX device_town ON device (municipality, kind, device_id)", "top-9"),
+        ("device_change", "CREATE INDEX device_change ON device (change)", "fleet_registry-15"),
+        ("alarm_state", "CREATE INDEX alarm_state ON alarm (state, municipality, alarm_id)", "fleet_alarms-17"),
     ],
 )
 async def test_without_its_index_the_check_is_red(province: City, index: str, restored: str, case: str) -> None:
@@ -158,6 +159,21 @@ async def test_without_its_index_the_check_is_red(province: City, index: str, re
     finally:
         province.run(restored)
         province.run("ANALYZE device")
+
+
+async def test_without_its_bloom_filter_the_open_hours_of_a_device_are_seen_to_be_those_of_the_fleet(
+    province: City,
+) -> None:
+    name, question, wanted, whole = CASES[1]
+    index = "observation_streetlight_p2025110800_hot"
+    (definition,) = province.run("SELECT indexdef FROM pg_indexes WHERE indexname = %s", index)[0]
+    province.run(f"DROP INDEX {index}")
+    try:
+        async with explaining(province) as database:
+            await question(database)
+            assert faults(database.plan(name), wanted, whole) != []
+    finally:
+        province.run(definition)
 
 
 async def test_a_partition_without_its_index_is_seen(province: City) -> None:

@@ -4,7 +4,7 @@
 WITH chosen AS (
     SELECT oid, relname, relkind, reloptions FROM pg_class
     WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
-      AND relname <> ALL (%s) AND relname !~ '^observation_.*_p[0-9]{10}_(next|late)$'
+      AND relname <> ALL (%s) AND relname !~ '^(observation|rollup)_.*_p[0-9]{10}_(next|late)$'
 )
 SELECT relname, statement FROM (
     SELECT relname, 1 AS place, format('CREATE TABLE %%I (%%s)%%s%%s', relname,
