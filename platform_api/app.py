@@ -167,7 +167,7 @@ def create_app(
 
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
     problems.install(app)
-    app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=5)
+    app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=1)
     app.add_middleware(SizeLimit)
     app.add_middleware(Observed, metrics=app.state.metrics)
     return app

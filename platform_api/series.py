@@ -5,19 +5,17 @@ with the open
 tail worked out from observations. Never more rows than asked, gaps included; a line never crosses a gap.
 """
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 from contracts.profiles import Profile, Property
 from platform_api import pieces, thinning
-from platform_api.models.devices import Device
-from platform_api.models.series import PropertySeries, Series
 from platform_api.queries import packed
 from platform_api.queries import series as query
 from platform_api.queries.alarms import Filters
 from platform_api.queries.alarms import alarms as alarms_of
-from platform_api.queries.database import Database
+from platform_api.queries.database import Reader
 
+Answer = dict[str, Any]  # as models.Series says
 Resolution = Literal["raw", "minute", "hour", "day"]
 GAP_PERIODS, GAP_BUCKETS = 3, 1.5
 HOUR_MS, DAY_MS, DAY_S = 3_600_000, 86_400_000, 86_400
@@ -28,7 +26,7 @@ class Question:
     """What is asked of one device, and what of it follows from its profile."""
 
     def __init__(
-        self, device: Device, profile: Profile, items: list[Property], from_at: int, to_at: int, points: int
+        self, device: query.Charted, profile: Profile, items: list[Property], from_at: int, to_at: int, points: int
     ) -> None:
         self.device, self.profile, self.items = device, profile, items
         self.from_at, self.to_at, self.points = from_at, to_at, points
@@ -40,8 +38,8 @@ class Question:
         self.period_s = self.own_period_s or float(profile.report_period_s)
 
 
-async def answer(database: Database, asked: Question, permitted: list[str] | None, raw_span_h: int) -> Series:
-    """The series, with the alarms of its span."""
+async def answer(database: Reader, asked: Question, permitted: list[str] | None, raw_span_h: int) -> Answer:
+    """The series, with the alarms of its span: a `models.Series`, ready to be written as JSON."""
     gap_s = await _gap_s(database, asked)
     found = await _raw(database, asked, gap_s, raw_span_h) or await _rolled(database, asked, gap_s)
     alarms = await alarms_of(
@@ -52,10 +50,10 @@ async def answer(database: Database, asked: Question, permitted: list[str] | Non
         span=(asked.from_at, asked.to_at),
         page=MAX_ALARMS,
     )
-    return found.model_copy(update={"alarms": alarms})
+    return {**found, "alarms": [alarm.model_dump(mode="json") for alarm in alarms]}
 
 
-async def _gap_s(database: Database, asked: Question) -> float:
+async def _gap_s(database: Reader, asked: Question) -> float:
     """How long a break must be to count as one, before buckets are considered."""
     gap_s = GAP_PERIODS * asked.period_s
     if asked.changes and asked.own_period_s is None and asked.device.agent_id is not None:
@@ -67,7 +65,7 @@ async def _gap_s(database: Database, asked: Question) -> float:
     return gap_s
 
 
-async def _raw(database: Database, asked: Question, gap_s: float, raw_span_h: int) -> Series | None:
+async def _raw(database: Reader, asked: Question, gap_s: float, raw_span_h: int) -> Answer | None:
     """From single observations; None when rollups serve better."""
     span_ms = asked.to_at - asked.from_at
     most = asked.points * thinning.RAW_EXCESS
@@ -91,13 +89,11 @@ async def _raw(database: Database, asked: Question, gap_s: float, raw_span_h: in
     properties = {}
     for item in asked.items:
         shown = pieces.written(item, raw.values[item.name][kept])
-        properties[item.name] = PropertySeries(
-            value=[None if index is None else shown[place[index]] for _, index in merged]
-        )
+        properties[item.name] = _property(value=[None if index is None else shown[place[index]] for _, index in merged])
     return _series(asked, "raw", None, gap_s, [at for at, _ in merged], properties)
 
 
-async def _rolled(database: Database, asked: Question, gap_s: float) -> Series:
+async def _rolled(database: Reader, asked: Question, gap_s: float) -> Answer:
     """From the rollups, in buckets."""
     unit: Literal["minute", "hour", "day"] = "hour"
     width = thinning.width_s(asked.from_at, asked.to_at, asked.points, 3600)
@@ -113,21 +109,19 @@ async def _rolled(database: Database, asked: Question, gap_s: float) -> Series:
     edge = begin
     if known.closed_until is not None:
         edge = max(begin, thinning.floor(known.closed_until, DAY_S if unit == "day" else 3600))
-    rows = await (query.series_rollup_late if known.late else query.series_rollup)(
+    rolled = await (query.series_rollup_late if known.late else query.series_rollup)(
         database, asked.profile, asked.items, query.Buckets(device_id, unit, width, begin, asked.to_at, edge)
     )
     gap_s = max(gap_s, GAP_BUCKETS * width)
-    times = [row["observed_at"] for row in rows]
+    times = rolled.observed_ms
     found = await _gaps(database, asked, times, gap_s, unit=unit, edge=edge, width_s=width)
-    merged = thinning.with_gaps(times, range(len(rows)), found)
-    properties = {
-        item.name: _bucketed(item, [None if index is None else rows[index] for _, index in merged])
-        for item in asked.items
-    }
+    merged = thinning.with_gaps(times, range(len(times)), found)
+    order = [index for _, index in merged] if found else None
+    properties = {item.name: _bucketed(item, rolled.columns, order) for item in asked.items}
     return _series(asked, unit, width, gap_s, [at for at, _ in merged], properties)
 
 
-async def _hours_begin_before(database: Database, asked: Question, begin: int) -> bool:
+async def _hours_begin_before(database: Reader, asked: Question, begin: int) -> bool:
     """Whether the device has hour rollups in the span that are older than `begin`, by an hour at least."""
     end = thinning.floor(begin, 3600) - HOUR_MS
     kind, device_id = asked.profile.kind, asked.device.device_id
@@ -136,7 +130,7 @@ async def _hours_begin_before(database: Database, asked: Question, begin: int) -
     return await query.series_first_bucket(database, kind, "hour", device_id, asked.from_at, end) is not None
 
 
-async def _minutes_are_gone(database: Database, asked: Question) -> bool:
+async def _minutes_are_gone(database: Reader, asked: Question) -> bool:
     """Whether the span begins with hour rollups whose minutes are not kept any more."""
     first = await query.series_first_bucket(
         database, asked.profile.kind, "minute", asked.device.device_id, asked.from_at, asked.to_at
@@ -145,7 +139,7 @@ async def _minutes_are_gone(database: Database, asked: Question) -> bool:
 
 
 async def _gaps(
-    database: Database, asked: Question, times: list[int], gap_s: float, *, unit: str, edge: int, width_s: int = 0
+    database: Reader, asked: Question, times: list[int], gap_s: float, *, unit: str, edge: int, width_s: int = 0
 ) -> dict[int, int]:
     silences = None
     if asked.changes and asked.device.agent_id is not None and len(times) > 1:
@@ -163,13 +157,21 @@ def _value(item: Property, stored: Any) -> Any:
     return item.values[stored] if 0 <= stored < len(item.values) else None
 
 
-def _bucketed(item: Property, rows: Sequence[query.Row | None]) -> PropertySeries:
+def _bucketed(item: Property, columns: dict[str, list[Any]], order: list[int | None] | None) -> dict[str, Any]:
+    """A property's columns; order: which row stands where, None for a gap, where there are gaps."""
+
     def column(end: str) -> list[Any]:
-        return [None if row is None else row[f"{item.name}_{end}"] for row in rows]
+        found = columns[f"{item.name}_{end}"]
+        return found if order is None else [None if index is None else found[index] for index in order]
 
     if item.numeric:
-        return PropertySeries(mean=column("mean"), min=column("min"), max=column("max"))
-    return PropertySeries(value=[_value(item, stored) for stored in column("last")])
+        return _property(mean=column("mean"), min=column("min"), max=column("max"))
+    return _property(value=[_value(item, stored) for stored in column("last")])
+
+
+def _property(**columns: list[Any]) -> dict[str, Any]:
+    """A `models.PropertySeries`."""
+    return {"value": None, "mean": None, "min": None, "max": None, **columns}
 
 
 def _series(
@@ -178,19 +180,18 @@ def _series(
     bucket_s: int | None,
     gap_s: float,
     times: list[int],
-    properties: dict[str, PropertySeries],
-) -> Series:
-    return Series(
-        device_id=asked.device.device_id,
-        kind=asked.profile.kind,
-        resolution=resolution,
-        bucket_s=bucket_s,
-        reports="changes" if asked.changes else "period",
-        **{"from": asked.from_at},
-        to=asked.to_at,
-        as_of=asked.device.observed_at,
-        gap_after_s=gap_s,
-        observed_at=times,
-        properties=properties,
-        alarms=[],
-    )
+    properties: dict[str, dict[str, Any]],
+) -> Answer:
+    return {
+        "device_id": asked.device.device_id,
+        "kind": asked.profile.kind,
+        "resolution": resolution,
+        "bucket_s": bucket_s,
+        "reports": "changes" if asked.changes else "period",
+        "from": asked.from_at,
+        "to": asked.to_at,
+        "as_of": asked.device.observed_at,
+        "gap_after_s": gap_s,
+        "observed_at": times,
+        "properties": properties,
+    }

@@ -6,7 +6,7 @@ import msgspec
 
 from platform_api.models.alarms import Alarm, AlarmCounts, AlarmEvent, DetectorTrust
 from platform_api.models.status import SeverityCounts
-from platform_api.queries.database import Database, Session, instant
+from platform_api.queries.database import Database, Reader, Session, instant
 
 Permitted = list[str] | None
 
@@ -34,7 +34,7 @@ def channel(database: Database) -> str:
 
 
 async def alarms(
-    database: Database,
+    database: Reader,
     permitted: Permitted,
     filters: Filters = ALL,
     *,

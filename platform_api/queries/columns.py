@@ -124,6 +124,28 @@ def tail(items: list[Property]) -> sql.Composed:
     return SPACE.join(parts)
 
 
+def bucket_ends(item: Property) -> tuple[str, ...]:
+    """What a bucket says of a property."""
+    return ("mean", "min", "max") if item.numeric else ("last",)
+
+
+def listed(items: list[Property]) -> sql.Composed:
+    """What `merged` gives, each column as a JSON array."""
+    names = [sql.Identifier(f"{item.name}_{end}") for item in items for end in bucket_ends(item)]
+    return SPACE.join(sql.SQL("array_to_json(array_agg({0}))::text AS {0}").format(name) for name in names)
+
+
+def newest_time_of_device(profiles: Mapping[str, Profile]) -> sql.Composed:
+    """The time of the newest row of device `d`, whatever its kind."""
+    parts = [
+        sql.SQL(" WHEN {} THEN (SELECT n.observed_at FROM {} n WHERE n.device_id = d.device_id)").format(
+            sql.Literal(kind), newest(kind)
+        )
+        for kind in profiles
+    ]
+    return sql.SQL("CASE d.kind{} END").format(sql.SQL("").join(parts))
+
+
 def merged(items: list[Property]) -> sql.Composed:
     """The same columns over several buckets: means weighted by the values they were made of, the last of the latest
     bucket. A rollup made before counts were kept has none: its observations stand for them."""

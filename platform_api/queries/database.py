@@ -212,6 +212,9 @@ class translated:
             raise DatabaseAwayError(str(error)) from error
 
 
+Reader = Database | Session  # either runs statements by name; a session, all on one connection
+
+
 async def _configure(connection: Connection) -> None:
     connection.adapters.register_loader("timestamptz", MillisecondLoader)
 

@@ -1,5 +1,6 @@
 """One device's observations and rollups, and when its agent was silent."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -7,11 +8,30 @@ import msgspec
 
 from contracts.profiles import Profile, Property
 from platform_api.queries import columns, packed
-from platform_api.queries.database import Database, identifiers, instant
+from platform_api.queries.database import Database, Reader, identifiers, instant
 from platform_api.queries.packed import Array
 
 Row = dict[str, Any]
 UNITS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
+
+
+class Charted(msgspec.Struct, frozen=True):
+    """What a chart needs to know of a device."""
+
+    device_id: int
+    kind: str
+    agent_id: int | None
+    attributes: dict[str, Any]
+    observed_at: int | None  # ms, of the newest
+
+
+async def charted(
+    database: Reader, profiles: Mapping[str, Profile], permitted: list[str] | None, device_id: int
+) -> Charted | None:
+    """The device, where it is registered and permitted."""
+    parameters = {"device_id": device_id, "permitted": permitted}
+    row = await database.row("charted", parameters, newest=columns.newest_time_of_device(profiles))
+    return Charted(**row) if row else None
 
 
 class Raw(msgspec.Struct, frozen=True):
@@ -22,7 +42,7 @@ class Raw(msgspec.Struct, frozen=True):
 
 
 async def series_raw(
-    database: Database, profile: Profile, items: list[Property], device_id: int, from_at: int, to_at: int, most: int
+    database: Reader, profile: Profile, items: list[Property], device_id: int, from_at: int, to_at: int, most: int
 ) -> Raw:
     """At most `most` observations in [from_at, to_at)."""
     parameters = {"device_id": device_id, "from_at": instant(from_at), "to_at": instant(to_at), "most": most}
@@ -47,17 +67,24 @@ class Buckets(msgspec.Struct, frozen=True):
     edge: int
 
 
-async def series_rollup(database: Database, profile: Profile, items: list[Property], asked: Buckets) -> list[Row]:
-    """Rows {observed_at: ms, <property>_mean, _min, _max or _last}, oldest first."""
+class Rolled(msgspec.Struct, frozen=True):
+    """Buckets of one device, oldest first; n each."""
+
+    observed_ms: list[int]
+    columns: dict[str, list[Any]]  # <property>_mean, _min, _max or _last
+
+
+async def series_rollup(database: Reader, profile: Profile, items: list[Property], asked: Buckets) -> Rolled:
+    """The buckets that have an observation."""
     return await _rollup(database, "series_rollup", profile, items, asked)
 
 
-async def series_rollup_late(database: Database, profile: Profile, items: list[Property], asked: Buckets) -> list[Row]:
+async def series_rollup_late(database: Reader, profile: Profile, items: list[Property], asked: Buckets) -> Rolled:
     """The same, where `series_edge` says that the rollups do not hold everything yet."""
     return await _rollup(database, "series_rollup_late", profile, items, asked)
 
 
-async def _rollup(database: Database, name: str, profile: Profile, items: list[Property], asked: Buckets) -> list[Row]:
+async def _rollup(database: Reader, name: str, profile: Profile, items: list[Property], asked: Buckets) -> Rolled:
     parameters = {
         "device_id": asked.device_id,
         "kind": profile.kind,
@@ -67,7 +94,7 @@ async def _rollup(database: Database, name: str, profile: Profile, items: list[P
         "unit": UNITS[asked.unit],
         "width": timedelta(seconds=asked.width_s),
     }
-    return await database.rows(
+    row = await database.row(
         name,
         parameters,
         rollup=columns.rollup(profile.kind, asked.unit),
@@ -75,7 +102,11 @@ async def _rollup(database: Database, name: str, profile: Profile, items: list[P
         rolled=columns.rolled(items),
         tail=columns.tail(items),
         merged=columns.merged(items),
+        listed=columns.listed(items),
     )
+    assert row is not None
+    found = {name: msgspec.json.decode(text or "[]") for name, text in row.items()}
+    return Rolled(found.pop("observed_at"), found)
 
 
 class Edge(msgspec.Struct, frozen=True):
@@ -83,9 +114,7 @@ class Edge(msgspec.Struct, frozen=True):
     late: bool  # whether some of the device's rollups in the span wait to be made anew
 
 
-async def series_edge(
-    database: Database, kind: str, unit: str, device_id: int | None, from_at: int, to_at: int
-) -> Edge:
+async def series_edge(database: Reader, kind: str, unit: str, device_id: int | None, from_at: int, to_at: int) -> Edge:
     """Up to when the rollups of a kind and unit are closed, and whether those of a device hold everything."""
     parameters = {
         "kind": kind, "unit": unit, "device_id": device_id, "from_at": instant(from_at), "to_at": instant(to_at)
@@ -95,7 +124,7 @@ async def series_edge(
 
 
 async def series_first_bucket(
-    database: Database, kind: str, unit: str, device_id: int, from_at: int, to_at: int
+    database: Reader, kind: str, unit: str, device_id: int, from_at: int, to_at: int
 ) -> int | None:
     """The device's first bucket in [from_at, to_at), ms; None without any."""
     parameters = {"device_id": device_id, "from_at": instant(from_at), "to_at": instant(to_at)}
@@ -136,7 +165,7 @@ async def municipality_series(
 
 
 async def agent_silences(
-    database: Database, kind: str, agent_id: int, *, unit: str, from_at: int, to_at: int, edge: int, gap_s: float
+    database: Reader, kind: str, agent_id: int, *, unit: str, from_at: int, to_at: int, edge: int, gap_s: float
 ) -> list[tuple[int, int]]:
     """(begin, end) in ms of each time longer than gap_s without an observation of the agent's devices of the kind."""
     parameters = {
@@ -148,7 +177,7 @@ async def agent_silences(
     return [(row["begin_at"], row["end_at"]) for row in rows]
 
 
-async def agent_interval(database: Database, kind: str, agent_id: int, from_at: int, to_at: int) -> float | None:
+async def agent_interval(database: Reader, kind: str, agent_id: int, from_at: int, to_at: int) -> float | None:
     """How far apart the agent's reports usually are, seconds."""
     parameters = {"agent_id": agent_id, "kind": kind, "from_at": instant(from_at), "to_at": instant(to_at)}
     row = await database.row("agent_interval", parameters, observations=columns.observations(kind))

@@ -3,6 +3,7 @@
 import time
 from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
 from contracts.profiles import Profile
@@ -16,6 +17,7 @@ from platform_api.problems import Code, ProblemError
 from platform_api.queries import devices as query
 from platform_api.queries.accounts import StoredAccount
 from platform_api.queries.database import Database, TakenError
+from platform_api.queries.series import charted
 from platform_api.rendering import Asked, Columns, GeoJson, Rendered
 from platform_api.routes.parameters import (
     READ,
@@ -138,7 +140,7 @@ async def post_device(account: Engineer, database: Stored, profiles: Profiles, n
     return await _known(database, profiles, account, device_id)
 
 
-@router.get("/devices/{device_id}/series", responses=READ_ONE, summary="One device over time")
+@router.get("/devices/{device_id}/series", response_model=Series, responses=READ_ONE, summary="One device over time")
 async def get_series(
     account: Caller,
     database: Stored,
@@ -152,22 +154,26 @@ async def get_series(
         str | None,
         Query(max_length=1000, description="Names, separated by commas; all by default.", examples=["voltage,current"]),
     ] = None,
-) -> Series:
+) -> Response:
     """Raw observations, or minute, hour or day buckets: whatever the span allows. Raw rows are thinned so that extremes
     stay.
 
     A break longer than `gap_after_s` holds a row of nulls. For a device that reports changes only (attributes.reports =
     "changes") a break is a gap only where its whole agent was silent."""
-    device = await _known(database, profiles, account, device_id)
-    profile = profiles.get(device.kind)
-    if profile is None:
-        raise ProblemError(Code.NOT_FOUND, f"no profile of kind {device.kind!r} is installed")
     end = int(time.time() * 1000) if to is None else to
     begin = max(0, end - DAY_MS) if from_ is None else from_
-    if begin >= end:
-        raise invalid("from", f"{begin} is not before to = {end}")
-    asked = series.Question(device, profile, chosen(profile.properties, properties), begin, end, points)
-    return await series.answer(database, asked, account.permitted, settings.raw_span_h)
+    async with database.session() as session:  # five questions, one connection
+        device = await charted(session, profiles, account.permitted, device_id)
+        if device is None:
+            raise ProblemError(Code.NOT_FOUND, f"there is no device {device_id}")
+        profile = profiles.get(device.kind)
+        if profile is None:
+            raise ProblemError(Code.NOT_FOUND, f"no profile of kind {device.kind!r} is installed")
+        if begin >= end:
+            raise invalid("from", f"{begin} is not before to = {end}")
+        asked = series.Question(device, profile, chosen(profile.properties, properties), begin, end, points)
+        answer = await series.answer(session, asked, account.permitted, settings.raw_span_h)
+    return Response(msgspec.json.encode(answer), media_type="application/json")
 
 
 async def _known(database: Database, profiles: dict[str, Profile], account: StoredAccount, device_id: int) -> Device:

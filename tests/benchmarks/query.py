@@ -86,6 +86,8 @@ def prepared(url: str, place: Path, month: Month) -> str:
     schema = f"month_{month.devices}" + ("" if month.days == DAYS else f"_{month.days}")
     done = place / f"{schema}.json"
     if done.exists():
+        made.bring_up(url, schema)
+        migrate(made.settings(url, "map"), KINDS)
         return schema
     needed = month.observations * 100
     if shutil.disk_usage(place).free < needed:
