@@ -200,6 +200,11 @@ def read(file: Path) -> Profile:
     return profile
 
 
+def faults_of(profile: Profile) -> Iterable[tuple[str, object, str]]:
+    """(key, value, what is wrong with it) of a profile whose parts have the right types."""
+    return _faults(profile, profile.kind)
+
+
 def _convert(file: Path, prefix: str, table: dict[str, Any], cls: type[Shape]) -> Shape:
     """`table` as a Struct; raises ProfileError with `key = value: what is wrong`."""
     try:

@@ -105,12 +105,7 @@ class Memory:
 
     def refresh_registry(self, store: Store) -> None:
         if store.refresh(self.registry):
-            for kind, slots in self.registry.by_change.items():
-                if kind in self.fleet.kinds:
-                    self.fleet.excuse(kind, sorted(slots))
-            for kind, groups in self.registry.peers.items():
-                if kind in self.fleet.kinds:
-                    self.fleet.group(kind, groups.of_slot)
+            self.registry.instruct(self.fleet)
 
     def positions_of(self, keys: list[Key], store: Store) -> Mapping[Key, Position]:
         """How far these epochs are taken, committed or under way."""

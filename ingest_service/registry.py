@@ -9,6 +9,7 @@ import numpy as np
 
 from contracts import topics
 from ingest_service.columns import Array
+from ingest_service.detection.fleet import Fleet
 from ingest_service.detection.peers import Groups, group_key
 from ingest_service.names import UNKNOWN, NameIndex
 
@@ -196,3 +197,12 @@ class Registry:
 
     def town_of_id(self, device_id: int) -> str:
         return self.towns[self._code_of_id[device_id]]
+
+    def instruct(self, fleet: Fleet) -> None:
+        """Tell detectors what they cannot see: who reports changes only, who is whose peer."""
+        for kind, slots in self.by_change.items():
+            if kind in fleet.kinds:
+                fleet.excuse(kind, sorted(slots))
+        for kind, groups in self.peers.items():
+            if kind in fleet.kinds:
+                fleet.group(kind, groups.of_slot)

@@ -11,7 +11,8 @@ import numpy as np
 
 from contracts.profiles import Profile, Property
 from ingest_service.columns import NULL_CODE, NULL_INTEGER, Array
-from ingest_service.store.snapshot import HEADER_BYTES, TRAILER, Place
+from ingest_service.store.arrays import EPOCH_2000_MS
+from ingest_service.store.snapshot import Place, record_type, records
 
 try:
     import pyarrow as pa
@@ -22,12 +23,10 @@ except ModuleNotFoundError as missing:
         name="pyarrow",
     ) from missing
 
-EPOCH_2000_US = 946_684_800_000_000
 FIXED = ("municipality", "device", "observed_at")
 FORMAT = "dure observations 1"
 TIME = pa.timestamp("ms", tz="UTC")
 _TYPES = {"number": pa.float32(), "integer": pa.int32(), "enum": pa.string(), "boolean": pa.bool_()}
-_RECORD = {"number": ">f4", "integer": ">i4", "enum": ">i2", "boolean": ">i2"}
 
 
 def schema_of(profile: Profile) -> Any:
@@ -48,21 +47,16 @@ class Reader:
         self._ids = np.array([place.device_id for place in places], np.int32)
         self._towns = pa.array([place.municipality for place in places], pa.string())
         self._names = pa.array([place.name for place in places], pa.string())
-        fields: list[tuple[str, str]] = [("fields", ">i2")]
-        for number, dtype in enumerate([">i4", ">i8", *(_RECORD[item.type] for item in profile.properties.values())]):
-            fields += [(f"length{number}", ">i4"), (f"value{number}", dtype)]
-        self._record = np.dtype(fields)
+        self._record = record_type(profile)
 
     def batch(self, piece: bytes) -> Any:
         """An Arrow batch of the rows in a piece of the stream."""
-        begin = HEADER_BYTES if piece.startswith(b"PGCOPY\n\xff\r\n\x00") else 0
-        end = len(piece) - (len(TRAILER) if (len(piece) - begin) % self._record.itemsize else 0)
-        records = np.frombuffer(piece[begin:end], self._record)
-        place = pa.array(np.searchsorted(self._ids, records["value0"]))
-        at_ms = (records["value1"].astype(np.int64) + EPOCH_2000_US) // 1000
+        rows = records(piece, self._record)
+        place = pa.array(np.searchsorted(self._ids, rows["value0"]))
+        at_ms = rows["value1"].astype(np.int64) // 1000 + EPOCH_2000_MS
         columns = [self._towns.take(place), self._names.take(place), pa.array(at_ms).cast(TIME)]
         for number, item in enumerate(self._profile.properties.values(), start=2):
-            values = records[f"value{number}"]
+            values = rows[f"value{number}"]
             columns.append(_to_arrow(item, values.astype(values.dtype.newbyteorder("="))))
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 

@@ -5,23 +5,35 @@ dropped, truncated or rewritten before it ends. Each statement is a transaction 
 that a year of partitions does not fill the server's table of locks. What becomes of the bytes belongs to `lifecycle`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice, pairwise
 from typing import Any, NamedTuple
 
+import numpy as np
 from psycopg import sql
 
 from contracts.profiles import Profile
+from ingest_service.columns import Array, null_of
 from ingest_service.settings import Database
 from ingest_service.store.connection import Connection, connect
 
 ROWS_AT_ONCE = 65_536
 HEADER_BYTES = 19  # of a binary COPY: signature, flags, length of the extension
+SIGNATURE = b"PGCOPY\n\xff\r\n\x00"
 TRAILER = b"\xff\xff"
 LAYOUT_LOCK = 0x4455524C  # held shared while a snapshot is read; whoever rewrites or drops partitions tries it first
 PATIENCE_S = 3600  # a partition that is being rewritten is waited for
+
+# Of each type of property: with its null filled, so that records are of one width; and as it travels.
+_FILLED = {
+    "number": "coalesce(o.{0}, ({1})::float4)",
+    "integer": "coalesce(o.{0}, ({1})::int)",
+    "enum": "coalesce(o.{0}, ({1})::smallint)",
+    "boolean": "coalesce(o.{0}::int, {1})::smallint",
+}
+_WIRE = {"number": ">f4", "integer": ">i4", "enum": ">i2", "boolean": ">i2"}
 
 Bound = datetime | None
 Window = tuple[Bound, Bound]  # from, to (not included); None: no bound
@@ -36,11 +48,15 @@ class Place(NamedTuple):
 class Snapshot:
     """What a schema held at one instant."""
 
-    def __init__(self, reader: Connection, name: sql.Literal) -> None:
+    def __init__(self, reader: Connection, name: str) -> None:
+        self.name = name  # by which other connections join it
         self._reader = reader
-        self._name = name
 
-    def rows(self, statement: sql.SQL | sql.Composed, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+    def cancel(self) -> None:
+        """Break off what is being read, from a signal's handler or another thread; the reader gets a psycopg.Error."""
+        self._reader.cancel_safe(timeout=5.0)
+
+    def rows(self, statement: sql.SQL | sql.Composed, parameters: Sequence[object] | Mapping[str, object] = ()) -> list[tuple[Any, ...]]:
         with self._transaction():
             found: list[tuple[Any, ...]] = self._reader.execute(statement, parameters).fetchall()
             return found
@@ -98,7 +114,7 @@ class Snapshot:
     def _transaction(self) -> Iterator[None]:
         with self._reader.transaction():
             self._reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            self._reader.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(self._name))
+            self._reader.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(self.name)))
             self._reader.execute("SET LOCAL work_mem = '64MB'")
             yield
 
@@ -119,7 +135,14 @@ def opened(database: Database, tables: Sequence[str] | None, *, name: str) -> It
                 holder.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names))
             row = holder.execute("SELECT pg_export_snapshot()").fetchone()
             assert row is not None
-            yield Snapshot(reader, sql.Literal(str(row[0])))
+            yield Snapshot(reader, str(row[0]))
+
+
+@contextmanager
+def joined(database: Database, snapshot: str, *, name: str) -> Iterator[Snapshot]:
+    """A snapshot that somebody else holds open, on a connection of its own; raises psycopg.Error."""
+    with connect(database, name=name, lock_wait_s=PATIENCE_S) as reader:
+        yield Snapshot(reader, snapshot)
 
 
 @contextmanager
@@ -149,25 +172,42 @@ def observations(profile: Profile, window: Window, device_ids: Sequence[int] | N
     Columns: device_id, observed_at, properties in the profile's order; null is NaN, the least integer or -1, as in
     `ingest_service.columns`. Expects BRIN or b-tree on observed_at; sorts a window at a time.
     """
-    nulls = {
-        "number": "coalesce(o.{0}, 'NaN'::float4)",
-        "integer": "coalesce(o.{0}, '-2147483648'::int)",
-        "enum": "coalesce(o.{0}, '-1'::smallint)",
-        "boolean": "coalesce(o.{0}::int, -1)::smallint",
-    }
-    names = {name: sql.Identifier(name) for name in profile.properties}
-    chosen = [sql.SQL(nulls[item.type]).format(names[name]) for name, item in profile.properties.items()]
-    order = [sql.SQL(", o.{}").format(column) for column in names.values()]
+    order = [sql.SQL(", o.{}").format(sql.Identifier(name)) for name in profile.properties]
     devices = [sql.SQL("o.device_id = ANY({}::int[])").format(sql.Literal(list(device_ids)))] if device_ids else []
     return sql.SQL(
-        "SELECT o.device_id, o.observed_at, {chosen} FROM {table} o JOIN device d USING (device_id) WHERE {where} "
+        "SELECT {chosen} FROM {table} o JOIN device d USING (device_id) WHERE {where} "
         'ORDER BY o.observed_at, d.municipality COLLATE "C", d.name COLLATE "C"{order}'
     ).format(
-        chosen=sql.SQL(", ").join(chosen),
+        chosen=record(profile),
         table=sql.Identifier(f"observation_{profile.kind}"),
         where=sql.SQL(" AND ").join([within(window, sql.SQL("o.observed_at")), *devices]),
         order=sql.Composed(order),
     )
+
+
+def record(profile: Profile) -> sql.Composable:
+    """What `records` reads of each row of observation_<kind> o."""
+    chosen = [
+        sql.SQL(_FILLED[item.type]).format(sql.Identifier(name), sql.Literal(null_of(item)))
+        for name, item in profile.properties.items()
+    ]
+    return sql.SQL(", ").join([sql.SQL("o.device_id"), sql.SQL("o.observed_at"), *chosen])
+
+
+def record_type(profile: Profile) -> np.dtype[Any]:
+    """A row of a binary COPY of `record`: value0 is device_id, value1 observed_at, then the properties."""
+    fields: list[tuple[str, str]] = [("fields", ">i2")]
+    for number, dtype in enumerate([">i4", ">i8", *(_WIRE[item.type] for item in profile.properties.values())]):
+        fields += [(f"length{number}", ">i4"), (f"value{number}", dtype)]
+    return np.dtype(fields)
+
+
+def records(piece: bytes, type_: np.dtype[Any]) -> Array:
+    """(n,) of record_type: the rows in a piece of the stream."""
+    begin = HEADER_BYTES if piece.startswith(SIGNATURE) else 0
+    end = len(piece) - (len(TRAILER) if (len(piece) - begin) % type_.itemsize else 0)
+    found: Array = np.frombuffer(piece[begin:end], type_)
+    return found
 
 
 def within(window: Window, column: sql.Composable) -> sql.Composable:
