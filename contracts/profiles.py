@@ -106,10 +106,19 @@ class Spike(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clear_after: int = 3
 
 
+class Novelty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Alarm when a value's score, 0 to 1, reaches `threshold`; clears after `clear_after` values without news."""
+
+    threshold: float = 0.8
+    clear_after: int = 12
+    severity: Literal["info", "warning", "critical"] = "info"
+
+
 class Detectors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     out_of_range: OutOfRange | None = None
     stuck: Stuck | None = None
     spike: Spike | None = None
+    novelty: Novelty | None = None
 
 
 class Property(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -282,6 +291,11 @@ def _property_faults(key: str, name: str, item: Property) -> Iterable[tuple[str,
         yield f"{key}.detectors.stuck.repeats", item.detectors.stuck.repeats, "must be at least 2"
     if item.detectors.spike is not None and item.detectors.spike.threshold <= 0:
         yield f"{key}.detectors.spike.threshold", item.detectors.spike.threshold, "must be positive"
+    novelty = item.detectors.novelty
+    if novelty is not None and not 0.0 < novelty.threshold < 1.0:
+        yield f"{key}.detectors.novelty.threshold", novelty.threshold, "must lie between 0 and 1"
+    if novelty is not None and novelty.clear_after < 1:
+        yield f"{key}.detectors.novelty.clear_after", novelty.clear_after, "must be at least 1"
 
 
 def _label_faults(key: str, label: Label) -> Iterable[tuple[str, object, str]]:

@@ -26,11 +26,11 @@ HOURS = 24
 class Constants(NamedTuple):
     """One configuration for all series. ADR 17 has what halving and doubling each of them does."""
 
-    short: float = 8.0  # values; a mean that one odd value moves by an eighth
-    long: float = 1024.0  # values; a mean that takes in days: what is usual
-    range: float = 8192.0  # values; how long a record stands before it fades towards the mean
-    tail: float = 0.05  # share of values beyond the edge. SPOT takes 0.02; 0.05 is learnt from sixty values
-    memory: float = 4096.0  # values that an edge remembers
+    short: float = 10.0  # values of the mean that is lately; the short window of Lavin & Ahmad (2015)
+    long: float = 1000.0  # values of the mean that is usual: a few days of five minutes, six weeks of hours
+    range: float = 8000.0  # values in which a record fades to a third; as long as an edge remembers
+    tail: float = 0.05  # share of values beyond the edge. SPOT takes 0.02; 0.05 is learnt from fewer values
+    memory: float = 8000.0  # values that an edge remembers; the long window of Lavin & Ahmad (2015)
     hour_days: float = 14.0  # days that an hour of the day remembers: each weekday twice
     hour_ready_ms: float = 2 * 86_400_000.0  # since when hours of the day say anything: each was seen on two days
     quiet: float = 300.0  # values after which a score has faded to a third: a day of readings every five minutes
@@ -55,6 +55,8 @@ STATE = np.dtype(
         ("recent", np.float64),  # the most that was lately said, fading
         ("seen", np.int32),
         ("off_seen", np.int32),
+        ("active", np.int32),  # an alarm is raised
+        ("calm", np.int32),  # values since the last that would raise one
         ("edge", np.float32, (VIEWS, 2)),  # log of the distance where a side's outermost share begins
         ("beyond", np.float32, (VIEWS, 2)),  # mean of log(distance) beyond the edge
         ("count", np.uint16, (VIEWS, 2)),  # values of a side, up to the memory
@@ -71,6 +73,7 @@ LEAST_SHARE = 1e-3  # of what is usual for the series; a still hour or a still s
 LARGEST = 1e300  # beyond it a difference of two values may be infinite: taken for missing
 HALF = 0.5 * VIEWS * math.log(20.0)  # scores one half: every view at its outermost twentieth, and lately so before
 ANEW = -1.0  # what `step` returns of a state that it found or left unusable
+BEGINS, ENDS = 1, 2  # what `judge` returns
 
 
 def new_state(n: int) -> Array:
@@ -179,40 +182,113 @@ def step(series: Any, at_ms: int, value: float, c: Any) -> float:
     return score
 
 
+def judge(series: Any, score: float, threshold: float, clear_after: int) -> int:
+    """Whether an alarm BEGINS or ENDS with a value that scored so: it ends `clear_after` values after the last news."""
+    if score >= threshold:
+        series.calm = 0
+        if series.active == 0:
+            series.active = 1
+            return BEGINS
+    elif series.active == 1:
+        series.calm += 1
+        if series.calm >= clear_after:
+            series.active = 0
+            return ENDS
+    return 0
+
+
 _step = numba.njit(cache=True, nogil=True)(step)
+_judge = numba.njit(cache=True, nogil=True)(judge)
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def run(state: Any, slot: Array, at_ms: Array, value: Array, c: Any, fresh: Any, score: Array) -> int:
-    """Take values in arrival order; how many series had to start anew.
+def run(
+    state: Any,
+    slot: Array,
+    at_ms: Array,
+    value: Array,
+    c: Any,
+    fresh: Any,
+    threshold: float,
+    clear_after: int,
+    score: Array,
+    changes: Array,
+    band: Array,
+) -> tuple[int, int]:
+    """Take values in arrival order; how many raised or cleared an alarm, and how many series had to start anew.
 
     state, fresh : (series,) records, and (1,) of `new_state`.
     score        : (n,) float64 gets what `step` returns; 0 where a series starts anew.
+    changes      : (n,) uint8 gets what `judge` returns.
+    band         : (n, 3) float64 gets low, expected and high as they were before the value came, where that is not 0:
+                   nine tenths of what this hour of the day brings, or all that ever came while hours are not known.
     """
+    found = 0
     anew = 0
     for row in range(len(slot)):
-        said = _step(state[slot[row]], at_ms[row], np.float64(value[row]), c)
+        series = state[slot[row]]
+        before_ms = series.last_ms
+        low, usual, high = series.low, series.long, series.high
+        hour = int(at_ms[row] // 3_600_000 % HOURS)
+        known = series.off_seen > 0 and series.hour_seen[hour] > 0
+        mean = series.hour[hour, 0]
+        width = series.hour[hour, 1] + LEAST_SHARE * series.spread
+        below, above = series.edge[HOUR, 0], series.edge[HOUR, 1]
+        said = _step(series, at_ms[row], np.float64(value[row]), c)
         if said < 0.0:
+            active, calm = series.active, series.calm  # an open alarm still has to end
             state[slot[row]] = fresh[0]
+            series.active, series.calm = active, calm
             anew += 1
             said = 0.0
         score[row] = said
-    return anew
+        changes[row] = 0
+        if series.last_ms == before_ms:
+            continue
+        change = _judge(series, said, threshold, clear_after)
+        if change != 0:
+            found += 1
+            changes[row] = change
+            if known:
+                low, usual, high = mean - width * math.exp(below), mean, mean + width * math.exp(above)
+            band[row, 0], band[row, 1], band[row, 2] = low, usual, high
+    return found, anew
 
 
 class Novelty:
     """Scores of n series. `anew` counts those that had to be forgotten because their state was no longer finite."""
 
-    def __init__(self, n: int, constants: Constants | None = None) -> None:
+    def __init__(
+        self, n: int, constants: Constants | None = None, threshold: float = 2.0, clear_after: int = 1
+    ) -> None:
         self.state = new_state(n)
         self.constants = constants or Constants()
+        self.threshold, self.clear_after = threshold, clear_after
         self.anew = 0
 
     def update(self, slot: Array, at_ms: Array, value: Array) -> Array:
         """Scores of values in arrival order, (n,) float64 from 0 to 1. slot, at_ms: (n,) int; value: NaN for null."""
-        score = np.empty(len(slot))
-        self.anew += run(self.state, slot, at_ms, value, self.constants, _FRESH, score)
-        return score
+        return self.examine(slot, at_ms, value)[0]
+
+    def examine(self, slot: Array, at_ms: Array, value: Array) -> tuple[Array, Array, Array]:
+        """Scores, changes of alarms and the bands of these, as `run` gives them."""
+        n = len(slot)
+        score, changes, band = np.empty(n), np.empty(n, np.uint8), np.empty((n, 3))
+        found = run(
+            self.state,
+            slot,
+            at_ms,
+            value,
+            self.constants,
+            _FRESH,
+            self.threshold,
+            self.clear_after,
+            score,
+            changes,
+            band,
+        )
+        self.anew += found[1]
+        return score, changes, band
 
 
 _FRESH = new_state(1)

@@ -27,6 +27,7 @@ plausible = [0.0, 2000.0]
 detectors.out_of_range = { high = 500.0 }
 detectors.stuck = { repeats = 30 }
 detectors.spike = { threshold = 12.0 }
+detectors.novelty = { threshold = 0.8, clear_after = 6 }
 
 [properties.level]
 type = "enum"
@@ -103,6 +104,8 @@ def test_a_new_kind_is_one_file_in_a_folder_of_its_own(tmp_path):
         ("{ high = 500.0 }", '{ high = "x" }', "properties.pm25.detectors.out_of_range.high = 'x'"),
         ("repeats = 30", "repeats = 1", "properties.pm25.detectors.stuck.repeats = 1"),
         ("threshold = 12.0", "threshold = 0.0", "properties.pm25.detectors.spike.threshold = 0.0"),
+        ("threshold = 0.8", "threshold = 1.0", "properties.pm25.detectors.novelty.threshold = 1.0"),
+        ("clear_after = 6", "clear_after = 0", "properties.pm25.detectors.novelty.clear_after = 0"),
         ('values = ["good", "bad"]', "values = []", "properties.level.values = []"),
         ('values = ["good", "bad"]', 'values = ["good", "good"]', "properties.level.values = ['good', 'good']"),
         ("value_labels.good", "value_labels.best", "properties.level.value_labels = 'best'"),

@@ -87,3 +87,29 @@ def test_a_state_that_is_no_longer_finite_starts_anew_and_is_counted():
 
 def test_a_series_fits_in_two_kilobytes():
     assert novelty.STATE.itemsize <= 2048
+
+
+def test_an_alarm_begins_with_the_news_and_ends_when_there_is_none_for_a_while():
+    values = days(8)
+    values[7 * DAY + 100] += 30
+    at_ms = np.arange(len(values), dtype=np.int64) * FIVE_MINUTES_MS
+    detector = Novelty(1, threshold=0.8, clear_after=12)
+    scores, changes, band = detector.examine(np.zeros(len(values), np.int64), at_ms, values)
+    begun, ended = np.flatnonzero(changes == novelty.BEGINS), np.flatnonzero(changes == novelty.ENDS)
+    assert begun.tolist() == [7 * DAY + 100]
+    assert ended.tolist() == [7 * DAY + 112]
+    assert scores[begun[0]] >= 0.8
+    low, expected, high = band[begun[0]]
+    assert low < expected < high < values[begun[0]]
+    assert abs(expected - (20 + 5 * np.sin(100 * 2 * np.pi / DAY))) < 1
+
+
+def test_an_alarm_still_ends_when_the_series_has_to_start_anew():
+    detector = Novelty(1, threshold=0.8, clear_after=2)
+    scored(days(2), detector)
+    detector.state[0].active = 1
+    detector.state[0].long = np.inf
+    at_ms = np.arange(2 * DAY, 2 * DAY + 3, dtype=np.int64) * FIVE_MINUTES_MS
+    _, changes, _ = detector.examine(np.zeros(3, np.int64), at_ms, np.array([20.0, 20.5, 20.1]))
+    assert novelty.ENDS in changes
+    assert detector.anew == 1
