@@ -11,11 +11,13 @@ import argparse
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from contracts.profiles import DETECTOR_CODES
 from tests.benchmarks import report
+from tests.benchmarks import score_recordings as recordings
 from tests.benchmarks import score_synthetic as synthetic
 from tests.benchmarks.report import Case, Wrong, case, progress
 from tests.benchmarks.score_counting import CODES, Outcome, cell, macro_f1
@@ -24,9 +26,13 @@ from tests.benchmarks.score_trial import Guess, Make, Oracle, Source, Trial, alo
 
 WORDS = {code: name for name, code in DETECTOR_CODES.items()}
 DECISIVE = "4 sd"
+LEAST_FAULTS = 400  # of a source, however few its series
+PARTS = ("synthetic", "recordings")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--only", default=",".join(PARTS), help="parts, of: %(default)s")
+    parser.add_argument("--city", type=Path, default=recordings.CITY, help="recordings (default: ../shared/data/city)")
     parser.add_argument("--property", default="", metavar="WORD", help="only properties with this in their name")
     parser.add_argument("--series", type=int, default=120, help="healthy series a property (default: 120)")
     parser.add_argument("--replicas", type=int, default=4, help="copies of each with a fault (default: 4)")
@@ -40,13 +46,26 @@ def run(options: argparse.Namespace) -> list[Case]:
     if options.self_test:
         return self_test(options)
     make: Make = alone if options.no_peers else faults
-    return cases([_told(attempt(source, options.replicas, options.seed, make)) for source in sources(options)])
+    trials = []
+    for source in sources(options):
+        replicas = max(options.replicas, LEAST_FAULTS // len(source.series))
+        trials.append(_told(attempt(source, replicas, options.seed, make)))
+    return cases(trials)
 
 
 def sources(options: argparse.Namespace) -> Iterator[Source]:
-    for shape in synthetic.SHAPES:
-        if options.property in shape.property:
-            yield synthetic_source(shape, options.series, options.days, options.seed)
+    parts = options.only.split(",")
+    if unknown := set(parts) - set(PARTS):
+        raise Wrong(f"--only names {', '.join(sorted(unknown))}; known are {', '.join(PARTS)}")
+    if "synthetic" in parts:
+        for shape in synthetic.SHAPES:
+            if options.property in shape.property:
+                yield synthetic_source(shape, options.series, options.days, options.seed)
+    if "recordings" in parts:
+        if options.city.is_dir():
+            yield from (source for source in recordings.sources(options.city) if options.property in source.property)
+        else:
+            progress(f"left out: recordings ({options.city} is not there)")
 
 
 def synthetic_source(shape: synthetic.Shape, n: int, days: int, seed: int) -> Source:
@@ -152,14 +171,16 @@ def table(found: Sequence[Case]) -> str:
 def _by_property(source: str, value: dict[str, float]) -> list[str]:
     names = [name.split(": ")[1] for name in value if name.startswith(source) and name.endswith(": false alarms")]
     short = [name.split(".")[1][:11] for name in names]
-    lines = ["", f"{'recall by property':<26}" + "".join(f"{name:>13}" for name in short)]
-    for fault, variant in CELLS:
-        figures = [value.get(f"{source}: {name}: {fault} {variant}: recall", math.nan) for name in names]
-        if not all(map(math.isnan, figures)):
-            lines.append(f"{fault + ' ' + variant:<26}" + "".join(f"{_digits(x, 2):>13}" for x in figures))
-    lines.append(
-        f"{'false alarms a device-day':<26}" + "".join(f"{value[f'{source}: {n}: false alarms']:>13.4f}" for n in names)
-    )
+    head = "".join(f"{name:>13}" for name in short)
+    lines = [""]
+    if len(names) > 1:
+        lines.append(f"{'recall by property':<26}" + head)
+        for fault, variant in CELLS:
+            figures = [value.get(f"{source}: {name}: {fault} {variant}: recall", math.nan) for name in names]
+            if not all(map(math.isnan, figures)):
+                lines.append(f"{fault + ' ' + variant:<26}" + "".join(f"{_digits(x, 2):>13}" for x in figures))
+    alarms = [value[f"{source}: {name}: false alarms"] for name in names]
+    lines.append(f"{'false alarms a device-day':<26}" + "".join(f"{x:>13.4f}" for x in alarms))
     for code in WORDS.values():
         figures = [value.get(f"{source}: {name}: false alarms: {code}", 0.0) for name in names]
         if any(figures):

@@ -34,6 +34,7 @@ class Source(NamedTuple):
     series: Sequence[tuple[Array, Array]]  # (time, value) of each
     group: Array  # (series,) int32, -1 for none
     cells: Sequence[tuple[str, str]] = CELLS
+    sweeps: bool = True  # False: reports changes only, so that silence says nothing
 
 
 class Detector(Protocol):
@@ -74,7 +75,7 @@ def attempt(source: Source, replicas: int, seed: int, make: Make = faults, shift
     ).astype(np.int32)
     detector = make(len(series), source.property, peers, labels)
     cadence = min(cadence_of(t) for t, _ in source.series)
-    alarms = play(detector, series, cadence)
+    alarms = play(detector, series, cadence, source.sweeps)
     shifted = [label._replace(onset_s=label.onset_s + shift_s, end_s=label.end_s + shift_s) for label in labels]
     n = len(source.series)
     first = np.array([t[0] for t, _ in source.series])
@@ -114,8 +115,8 @@ def prepared(source: Source, replicas: int, seed: int) -> tuple[list[Series], li
     return series, labels
 
 
-def play(detector: Detector, series: Sequence[Series], sweep_s: int) -> Alarms:
-    """Everything that a detector says of series that come as they arrived, with a sweep every sweep_s."""
+def play(detector: Detector, series: Sequence[Series], sweep_s: int, sweeps: bool = True) -> Alarms:
+    """Everything that a detector says of series that come as they arrived, with a sweep every sweep_s, or with none."""
     index = np.repeat(np.arange(len(series), dtype=np.int32), [len(one.value) for one in series])
     observed, value, arrived = (np.concatenate(column) for column in zip(*series, strict=True))
     order = np.argsort(arrived, kind="stable")
@@ -130,7 +131,7 @@ def play(detector: Detector, series: Sequence[Series], sweep_s: int) -> Alarms:
             hits = begins + np.flatnonzero(codes)
             if len(hits):
                 told.append((index[hits], arrived[hits], codes[hits - begins]))
-        who, codes = detector.sweep(now)
+        who, codes = detector.sweep(now) if sweeps else (index[:0], index[:0])
         if len(who):
             told.append((who, np.full(len(who), now, np.int64), codes))
         begins = ends
