@@ -6,6 +6,7 @@ Promise: memory runs ahead of the database by the flushes under way; `keep` when
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import msgspec
 import numpy as np
@@ -15,9 +16,9 @@ from contracts.log import log
 from contracts.profiles import Profile
 from contracts.readiness import Part, Reason
 from ingest_service.admission import Admission, Flush, Key
+from ingest_service.catch_up import CatchUp, Late
 from ingest_service.columns import Array
-from ingest_service.detection import journal
-from ingest_service.detection.fleet import Fleet
+from ingest_service.detection.fleet import Finding, Fleet
 from ingest_service.health import Health
 from ingest_service.newest import Newest
 from ingest_service.registry import Registry
@@ -39,6 +40,8 @@ class _Mark(msgspec.Struct):
     words: dict[int, Word]  # taken along by the flush
     readmitted: list[int]
     noted: list[str]
+    late: int  # flushes whose late findings it stores
+    examined: bool
 
 
 class Memory:
@@ -49,9 +52,11 @@ class Memory:
         self._strangers: dict[str, float] = {}  # topic -> when it was noted; what a load need not forget
         self._save_turn = 0
         self._next_save = 0.0
+        self.behind: CatchUp | None = None  # while detection catches up
         self._forget()
 
     def _forget(self) -> None:
+        self.stop()
         self.registry = Registry()
         self.fleet = Fleet(self._profiles)
         self.newest = Newest(self._profiles)
@@ -65,12 +70,13 @@ class Memory:
             ahead_limit_s=self._settings.ahead_limit_s,
             past_limit_days=self._settings.past_limit_days,
         )
+        self._late: list[Late] = []  # findings of stored flushes that are no alarms yet
         self._marks: deque[_Mark] = deque()  # of flushes under way, oldest first
         self._agents = (-1, np.zeros(0, np.int64), np.zeros(0, np.int64))
 
     def load(self, store: Store, health: Health, now_s: float) -> None:
-        """Read memory anew: registry, newest, detectors from save and journal. Raises DatabaseError,
-        ShardTaken, SchemaMissing.
+        """Read memory anew: registry, newest, detectors as they were saved; what the journal has since is examined
+        while storage goes on (`follow`). Raises DatabaseError, ShardTaken, SchemaMissing.
         """
         self._forget()
         store.forget()
@@ -89,21 +95,62 @@ class Memory:
                 seen[shard] = flush
             else:
                 log("detectors.not_restored", level="warning", shard=shard, reason="saved by another version")
-        for flushed in store.journal(seen):
-            health.say(Part.DETECTION, Reason.CATCHING_UP)
-            health.turn()
-            blocks, clocks = journal.read_flush(flushed, self._profiles, self.slot_of, self.agent_index)
-            self.fleet.examine(blocks, clocks)  # its findings are alarms already
-            self.newest.take(blocks)
-            self.fleet.keep()
-            self.newest.keep()
-        health.say(Part.DETECTION, None)
+        health.say(Part.DETECTION, Reason.CATCHING_UP)
+        self.behind = CatchUp(store, self._profiles, self.fleet, self.slot_of, self.agent_index, seen)
+        self.behind.start()
         self.last_word = {
             index: now_s for agent_id in store.known_agents() if (index := self.agent_index(agent_id)) is not None
         }
         self.silent = {index for agent_id in store.silent_agents() if (index := self.agent_index(agent_id)) is not None}
 
+    def follow(self, health: Health) -> None:
+        """While detection catches up, and no flush is under way: take what it has examined, and go on together when it
+        has reached the end. Raises DatabaseError.
+        """
+        behind = self.behind
+        if behind is None:
+            return
+        ended = behind.at_the_end
+        if ended:
+            behind.finish()
+        for blocks in behind.blocks():
+            self.newest.take(blocks)
+            self.newest.keep()
+        self._late += behind.late()
+        if ended:
+            self.behind = None
+            health.say(Part.DETECTION, None)
+
+    def stop(self) -> None:
+        """End what runs beside; what it has not examined is in the journal."""
+        if self.behind is not None:
+            self.behind.stop()
+            self.behind = None
+
+    def examine(self, flush: Flush) -> tuple[list[Finding], int]:
+        """What is found in a flush, and in those before it that were stored while detection was behind; up to which of
+        these, or 0. While it still is, the flush's own findings come later.
+        """
+        late = self._late[sum(mark.late for mark in self._marks) :]
+        findings = [finding for _, found in late for finding in found]
+        if self.behind is None:
+            findings += self.fleet.examine(flush.blocks, flush.clocks)
+        return findings, late[-1][0] if late else 0
+
+    @property
+    def has_late_findings(self) -> bool:
+        return len(self._late) > sum(mark.late for mark in self._marks)
+
+    @property
+    def _alone(self) -> AbstractContextManager[object]:
+        """With the fleet and the registry to ourselves."""
+        return self.behind.lock if self.behind is not None else nullcontext()
+
     def refresh_registry(self, store: Store) -> None:
+        with self._alone:
+            self._refresh_registry(store)
+
+    def _refresh_registry(self, store: Store) -> None:
         if store.refresh(self.registry):
             self.registry.instruct(self.fleet)
 
@@ -123,7 +170,8 @@ class Memory:
     ) -> dict[int, Word]:
         """A flush was prepared: cursors, last words and silent agents go on; the words to write when it is time to."""
         before = {key: tally.before for key, tally in flush.tallies.items()}
-        mark = _Mark(before, self.silent, {}, flush.readmitted, noted)
+        late = len(self._late) - sum(mark.late for mark in self._marks)
+        mark = _Mark(before, self.silent, {}, flush.readmitted, noted, late, self.behind is None)
         self._marks.append(mark)
         self.silent = silent
         for key, tally in flush.tallies.items():
@@ -152,13 +200,16 @@ class Memory:
 
     def keep(self) -> None:
         """The oldest flush under way is committed."""
-        self.fleet.keep()
+        mark = self._marks.popleft()
+        del self._late[: mark.late]
+        if mark.examined:
+            self.fleet.keep()
         self.newest.keep()
-        self._marks.popleft()
 
     def take_back(self) -> None:
         """No flush under way has happened."""
-        self.fleet.undo()
+        if self.behind is None:
+            self.fleet.undo()
         self.newest.undo()
         while self._marks:
             mark = self._marks.pop()
@@ -172,7 +223,7 @@ class Memory:
 
     def saves_due(self, now_s: float) -> dict[int, bytes]:
         """The next shard's detectors when its turn has come; the whole city within the save period."""
-        if now_s < self._next_save:
+        if now_s < self._next_save or self.behind is not None:
             return {}
         self._next_save = now_s + self._settings.save_period_s / len(self._shards)
         self._save_turn = (self._save_turn + 1) % len(self._shards)

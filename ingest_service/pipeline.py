@@ -91,6 +91,7 @@ class Pipeline:
         self._storer.shutdown()
         self.inbox.stop()
         self.save_everything()
+        self.memory.stop()
 
     def _take(self, wait_s: float) -> list[Message]:
         return self.inbox.take(self.settings.flush_observations, wait_s)
@@ -104,6 +105,8 @@ class Pipeline:
         checking = now >= self._next_check
         if checking:
             self._next_check = now + CHECK_PERIOD_S
+        if self.memory.behind is not None:
+            self._settle(stopping)
         if not (messages or checking):
             if self._under_way is not None and self._under_way[1].done():
                 self._settle(stopping)
@@ -186,6 +189,7 @@ class Pipeline:
         """Admit and examine; memory goes on as if it were stored. None when there is nothing to store."""
         began, memory = time.monotonic(), self.memory
         now_ms = time.time_ns() // 1_000_000
+        memory.follow(self.health)
         if checking:
             memory.refresh_registry(self.store)
         flush = memory.admission.admit(
@@ -195,9 +199,10 @@ class Pipeline:
         self._readmitted = list(flush.readmitted)
         noted = self._note_strangers(flush, began)
         agent_changes, silent = self._silent_agents(flush, began, now_ms) if checking else ([], memory.silent)
-        if flush.empty and not (agent_changes or stays or checking):
+        if flush.empty and not (agent_changes or stays or checking or memory.has_late_findings):
             return None
-        findings = memory.fleet.examine(flush.blocks, flush.clocks)
+        examined = memory.behind is None
+        findings, late = memory.examine(flush)
         changed = memory.newest.take(flush.blocks)
         changes = alarms.changes(findings, memory.fleet, memory.registry, self.profiles) + agent_changes
         work = Work(
@@ -208,6 +213,8 @@ class Pipeline:
             stays=stays,
             counters=self.counters.tell(began, self.inbox.shed) if checking else None,
             words=memory.advance(flush, silent, noted, began, now_ms, tell=checking),
+            examined=examined,
+            late=late,
         )
         speakers = {
             (change.device_id, change.agent_id): memory.speaker_of(change.device_id, change.agent_id)
@@ -317,7 +324,8 @@ class Pipeline:
         if self._stale:
             return  # the journal has it all
         shard_of_agent, _ = self.memory.agent_arrays()
-        saves = self.memory.saves(sorted(set(shard_of_agent.tolist()) & set(self.shards)))
+        behind = self.memory.behind is not None  # the journal has it all
+        saves = {} if behind else self.memory.saves(sorted(set(shard_of_agent.tolist()) & set(self.shards)))
         words, counters = self.memory.words, self.counters.tell(time.monotonic(), self.inbox.shed)
         work = Work([], self.memory.newest.due(1 << 40), {}, saves, [], counters, words)
         try:

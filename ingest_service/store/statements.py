@@ -132,9 +132,13 @@ def quarantine_stays(connection: Connection, quarantine_id: int, reason: str | N
     connection.execute(text("quarantine_stays"), {"id": quarantine_id, "reason": reason, "detail": clean(detail)})
 
 
-def journal_put(connection: Connection, flush: int, entries: Mapping[int, bytes]) -> None:
-    shards = array(SmallInts, list(entries))
-    connection.execute(text("journal_put"), {"flush": flush, "shards": shards, "bodies": list(entries.values())})
+def journal_put(connection: Connection, flush: int, entries: Mapping[int, bytes], examined: bool) -> None:
+    shards, bodies = array(SmallInts, list(entries)), list(entries.values())
+    connection.execute(text("journal_put"), {"flush": flush, "shards": shards, "bodies": bodies, "examined": examined})
+
+
+def journal_examined(connection: Connection, shards: Sequence[int], flush: int) -> None:
+    connection.execute(text("journal_examined"), {"shards": array(SmallInts, shards), "flush": flush})
 
 
 def state_put(connection: Connection, shard: int, flush: int, body: bytes) -> None:

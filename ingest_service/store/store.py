@@ -4,8 +4,9 @@ Promise: `commit` stores rows, cursors, accounts, alarms, journal and saved stat
 connection breaks at COMMIT, `commit` asks the database what became of the transaction before it says so.
 """
 
+import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -29,6 +30,7 @@ from ingest_service.store.partitions import HOUR_MS, PartitionGone, Partitions, 
 
 LOCK = 0x44555247  # advisory lock of a shard: (LOCK, shard)
 OUTCOME_WAIT_S = 0.2
+JOURNAL_ENTRIES = 64  # read at a time; one is some 10 kB
 
 
 class CursorMoved(RuntimeError):
@@ -68,6 +70,8 @@ class Work(msgspec.Struct):
     words: dict[
         int, tuple[int, int, int]
     ] = {}  # agent_id -> (seen_ms, clock_ms, backlog), when it is time to tell them
+    examined: bool = True  # whether the flush's findings are among the changes
+    late: int = 0  # up to this flush, findings that were missing are among the changes; 0: none
 
 
 class Committed(msgspec.Struct):
@@ -236,15 +240,21 @@ class Store:
         for shard, flush, body in rows:
             yield int(shard), int(flush), bytes(body)
 
-    def journal(self, seen: Mapping[int, int]) -> Iterator[list[bytes]]:
-        """Journal entries that the saves (shard -> flush) have not seen, a flush at a time, in order."""
-        rows = self.connection.execute(
-            "SELECT shard, flush, body FROM detector_journal WHERE shard = ANY(%s) ORDER BY flush, shard",
-            (self.shards,),
-        ).fetchall()
-        unseen = [row for row in rows if row[1] > seen.get(row[0], 0)]
-        for _, entries in groupby(unseen, key=lambda row: row[1]):
-            yield [bytes(body) for _, _, body in entries]
+    def journal(self, seen: Mapping[int, int]) -> Generator[tuple[int, bool, list[bytes]], None, None]:
+        """Flushes after those that the saves (shard -> flush) have seen, in order: number, whether its findings are
+        alarms, entries. Read bit by bit over a connection of its own; raises psycopg.OperationalError.
+        """
+        with (
+            contextlib.closing(connect(self.database, name=f"ingest {self.worker} catching up")) as connection,
+            connection.transaction(),
+            connection.cursor("journal") as cursor,
+        ):
+            cursor.itersize = JOURNAL_ENTRIES
+            cursor.execute(
+                statements.text("journal_read"), {"shards": list(seen), "flushes": list(seen.values())}, binary=True
+            )
+            for (number, examined), entries in groupby(cursor, key=lambda row: (row[0], row[1])):
+                yield int(number), bool(examined), [bytes(body) for *_, body in entries]
 
     def newest_times(self, kind: str) -> list[tuple[int, int]]:
         """(device_id, observed_ms) of the newest table."""
@@ -314,7 +324,9 @@ class Store:
         newest_s = time.monotonic() - began
         rollup_marks.put(connection, flush.blocks)
         if work.journal:
-            statements.journal_put(connection, number, work.journal)
+            statements.journal_put(connection, number, work.journal, work.examined)
+        if work.late:
+            statements.journal_examined(connection, self.shards, work.late)
         for shard, body in work.saves.items():
             statements.state_put(connection, shard, number, body)
             statements.journal_trim(connection, shard, number)
