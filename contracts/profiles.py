@@ -32,12 +32,14 @@ CONDITIONS: dict[str, Label] = {
     "clock_skew": {"en": "Clock skew", "ko": "시계 오차"},
     "silent": {"en": "Silent", "ko": "무응답"},
     "backwards": {"en": "Runs backwards", "ko": "역행"},
+    "counter_reset": {"en": "Counter began at zero", "ko": "계량 초기화"},
+    "counter_restart": {"en": "Counter lost a little", "ko": "계량기 재시작"},
     "unchanging": {"en": "Unchanging", "ko": "상태 불변"},
     "daylight": {"en": "Lit against the sun", "ko": "점소등 불일치"},
     "novelty": {"en": "Unusual pattern", "ko": "특이 패턴"},
     "agent_silent": {"en": "Agent silent", "ko": "에이전트 무응답"},
 }
-# What a detector is called where only a number fits (int16; 0: nothing). Numbers are only ever appended.
+# What a fault is called where only a number fits (int16; 0: nothing, or merely noted). Numbers are only ever appended.
 DETECTOR_CODES: dict[str, int] = {
     "out_of_range": 1,
     "rate_of_change": 2,
@@ -114,11 +116,60 @@ class Novelty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     severity: Literal["info", "warning", "critical"] = "info"
 
 
+class Backwards(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A counter: a number that only ever rises, till `modulus`, where it begins again. Alarm when it falls; not when it
+    begins at zero (a meter replaced) or loses what it counts in `restart_loss_s` (a device restarted): these are noted
+    as `counter_reset` and `counter_restart`.
+    """
+
+    modulus: float | None = None
+    restart_loss_s: int = 3600
+    severity: Literal["info", "warning", "critical"] = "warning"
+    clear_after: int = 3
+
+
+class Unchanging(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Alarm when a word that should change does not while its neighbours' do, `min_duration_s` at the earliest, or when
+    it is one of `unknown` for `unknown_after_s`; `ignore` lists words that may stay.
+    """
+
+    min_duration_s: int = 86_400
+    ignore: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    unknown_after_s: int = 21_600
+    severity: Literal["info", "warning", "critical"] = "warning"
+
+
+class Daylight(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Alarm when a lamp burns by day or is dark at night for `after_s`. It is lit while the word is one of `lit`; but
+    where the observation has one of the numbers in `lit_above`, the first of them decides by its threshold.
+    """
+
+    lit: tuple[str, ...]
+    lit_above: dict[str, float] = {}
+    after_s: int = 900
+    severity: Literal["info", "warning", "critical"] = "warning"
+
+
 class Detectors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     out_of_range: OutOfRange | None = None
     stuck: Stuck | None = None
     spike: Spike | None = None
     novelty: Novelty | None = None
+    backwards: Backwards | None = None
+    unchanging: Unchanging | None = None
+    daylight: Daylight | None = None
+
+    @property
+    def of_words(self) -> bool:
+        """Whether any of those for enumerations is chosen."""
+        return self.unchanging is not None or self.daylight is not None
+
+    @property
+    def of_numbers(self) -> bool:
+        """Whether any of those for numbers and integers is chosen."""
+        kept = msgspec.structs.replace(self, unchanging=None, daylight=None)
+        return kept != Detectors()
 
 
 class Property(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -263,6 +314,7 @@ def _faults(profile: Profile, stem: str) -> Iterable[tuple[str, object, str]]:
         yield "display.state", profile.display.state, "must be an enum"
     for name, item in profile.properties.items():
         yield from _property_faults(f"properties.{name}", name, item)
+    yield from _word_faults(profile)
 
 
 def _property_faults(key: str, name: str, item: Property) -> Iterable[tuple[str, object, str]]:
@@ -280,8 +332,10 @@ def _property_faults(key: str, name: str, item: Property) -> Iterable[tuple[str,
         yield f"{key}.plausible", list(item.plausible), "low must be below high"
     if item.numeric and item.plausible is None:
         yield f"{key}.plausible", None, "a quantity needs its plausible range [low, high]"
-    if not item.numeric and (item.detectors != Detectors() or item.plausible is not None):
-        yield f"{key}.detectors", item.type, "detectors and plausible ranges are for numbers and integers"
+    if not item.numeric and (item.detectors.of_numbers or item.plausible is not None):
+        yield f"{key}.detectors", item.type, "these detectors and plausible ranges are for numbers and integers"
+    if item.type != "enum" and item.detectors.of_words:
+        yield f"{key}.detectors", item.type, "unchanging and daylight are for enums"
     limits = item.detectors.out_of_range
     if limits is not None and limits.low is None and limits.high is None:
         yield f"{key}.detectors.out_of_range", {}, "needs low, high or both"
@@ -296,6 +350,33 @@ def _property_faults(key: str, name: str, item: Property) -> Iterable[tuple[str,
         yield f"{key}.detectors.novelty.threshold", novelty.threshold, "must lie between 0 and 1"
     if novelty is not None and novelty.clear_after < 1:
         yield f"{key}.detectors.novelty.clear_after", novelty.clear_after, "must be at least 1"
+
+
+def _word_faults(profile: Profile) -> Iterable[tuple[str, object, str]]:
+    """Faults of detectors that name words of an enum, or other properties."""
+    for name, item in profile.properties.items():
+        key = f"properties.{name}.detectors"
+        unchanging, daylight, counter = item.detectors.unchanging, item.detectors.daylight, item.detectors.backwards
+        lists = {
+            "unchanging.ignore": unchanging.ignore if unchanging else (),
+            "unchanging.unknown": unchanging.unknown if unchanging else (),
+            "daylight.lit": daylight.lit if daylight else (),
+        }
+        for where, words in lists.items():
+            for word in words:
+                if word not in item.values:
+                    yield f"{key}.{where}", word, "not among the values"
+        if daylight is not None:
+            for other in daylight.lit_above:
+                if other not in profile.properties or not profile.properties[other].numeric:
+                    yield f"{key}.daylight.lit_above", other, "no such number"
+            if daylight.after_s < 0:
+                yield f"{key}.daylight.after_s", daylight.after_s, "must not be negative"
+        if unchanging is not None and min(unchanging.min_duration_s, unchanging.unknown_after_s) < 1:
+            seconds = [unchanging.min_duration_s, unchanging.unknown_after_s]
+            yield f"{key}.unchanging", seconds, "seconds must be positive"
+        if counter is not None and counter.modulus is not None and counter.modulus <= 0:
+            yield f"{key}.backwards.modulus", counter.modulus, "must be positive"
 
 
 def _label_faults(key: str, label: Label) -> Iterable[tuple[str, object, str]]:

@@ -86,11 +86,11 @@ def _property_row(item: Property) -> str:
     what = f"enum: {', '.join(item.values)}" if item.values else item.type
     plausible = f"{item.plausible[0]:g} to {item.plausible[1]:g}" if item.plausible else ""
     chosen = []
-    for name in ("out_of_range", "stuck", "spike"):
+    for name in profiles.Detectors.__struct_fields__:
         limits = getattr(item.detectors, name)
         if limits is not None:
             said = {key: getattr(limits, key) for key in limits.__struct_fields__}
-            shown = ", ".join(f"{key} {value}" for key, value in said.items() if value not in (None, ()))
+            shown = ", ".join(f"{key} {value}" for key, value in said.items() if value not in (None, (), {}))
             chosen.append(f"{name} ({shown})")
     label = f"{item.label['en']}, {item.label['ko']}"
     cells = (

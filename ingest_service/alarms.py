@@ -56,7 +56,7 @@ def _change(finding: Finding, fleet: Fleet, registry: Registry, profile: Profile
         condition, severity = finding.detector, profile.silent_severity
     else:
         condition = f"{finding.detector}:{finding.property}"
-        chosen = getattr(profile.properties[finding.property].detectors, finding.detector)
+        chosen = getattr(profile.properties[finding.property].detectors, finding.detector, None)  # None: merely noted
         severity = chosen.severity if chosen else "info"
     evidence: dict[str, Any] = {"parameters": fleet.parameters(finding.kind, finding.property)}
     if finding.value is not None:

@@ -11,6 +11,7 @@ from contracts import topics
 from ingest_service.columns import Array
 from ingest_service.detection.fleet import Fleet
 from ingest_service.detection.peers import Groups, group_key
+from ingest_service.detection.places import Places
 from ingest_service.names import UNKNOWN, NameIndex
 
 __all__ = ["UNKNOWN", "About", "Agent", "Group", "Registry"]
@@ -32,6 +33,7 @@ class About(msgspec.Struct, frozen=True):
     latitude: float | None = None  # degrees, WGS 84
     longitude: float | None = None
     circuit: str | None = None
+    schedule: str | None = None
     by_change: bool = False  # reports changes only
 
 
@@ -60,6 +62,9 @@ class Registry:
         self.devices_of: dict[str, list[int]] = {}  # kind -> device_id by slot
         self.by_change: dict[str, set[int]] = {}  # kind -> slots of devices that report changes only
         self.peers: dict[str, Groups] = {}  # by kind
+        self.wider: dict[str, Groups] = {}  # by kind: all of a municipality
+        self.places: dict[str, Places] = {}  # by kind
+        self._zones: dict[str, str] = {}  # municipality -> time zone
         self._group: list[str | None] = []  # key by code
         self._group_size: dict[tuple[str, str], int] = {}  # (municipality, key) -> devices
         self.kinds: list[str] = []
@@ -74,8 +79,9 @@ class Registry:
         self._kind_of = np.zeros(1024, np.int16)
         self._slot_of = np.zeros(1024, np.int64)
 
-    def put_municipality(self, code: str) -> None:
+    def put_municipality(self, code: str, time_zone: str = "UTC") -> None:
         self.municipalities.add(code)
+        self._zones[code] = time_zone
         self.codes.setdefault(code, {})
 
     def put_agent(self, agent_id: int, municipality: str, name: str, replay: bool) -> None:
@@ -93,7 +99,9 @@ class Registry:
         """Add a device, or give a known one what changed; a new kind gives it a new slot."""
         before = self._code_of_id.get(device_id)
         if before is not None:
-            self.peers[self.kinds[self._kind_of[before]]].put(int(self._slot_of[before]), None)
+            old, place = self.kinds[self._kind_of[before]], int(self._slot_of[before])
+            self.peers[old].put(place, None)
+            self.wider[old].put(place, None)
         self._put_device(device_id, municipality, name, kind)
         code = self._code_of_id[device_id]
         slot = int(self._slot_of[code])
@@ -101,10 +109,14 @@ class Registry:
             self.by_change.setdefault(kind, set()).add(slot)
         self._put_group(code, group_key(kind, about.circuit, about.latitude, about.longitude))
         agent = None if about.agent_id is None else self.agent_by_id(about.agent_id)
-        key = self._group[code]
         shard = None if agent is None else agent.shard
-        peers = None if key is None else (municipality, key, shard)
-        self.peers.setdefault(kind, Groups()).put(slot, peers)
+        if kind not in self.places:
+            self.peers[kind], self.wider[kind], self.places[kind] = Groups(), Groups(), Places()
+        key = self._group[code]
+        self.peers[kind].put(slot, None if key is None else (municipality, key, shard))
+        self.wider[kind].put(slot, (municipality, shard))
+        zone = self._zones.get(municipality, "UTC")
+        self.places[kind].put(slot, about.latitude, about.longitude, about.schedule, zone)
 
     def _put_group(self, code: int, key: str | None) -> None:
         town = self.towns[code]
@@ -199,10 +211,11 @@ class Registry:
         return self.towns[self._code_of_id[device_id]]
 
     def instruct(self, fleet: Fleet) -> None:
-        """Tell detectors what they cannot see: who reports changes only, who is whose peer."""
+        """Tell detectors what they cannot see: who reports changes only, who is whose peer, who stands where."""
         for kind, slots in self.by_change.items():
             if kind in fleet.kinds:
                 fleet.excuse(kind, sorted(slots))
         for kind, groups in self.peers.items():
             if kind in fleet.kinds:
-                fleet.group(kind, groups.of_slot)
+                fleet.group(kind, groups.of_slot, self.wider[kind].of_slot)
+                fleet.place(kind, self.places[kind])

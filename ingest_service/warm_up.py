@@ -8,6 +8,7 @@ from contracts.profiles import Profile
 from ingest_service import live
 from ingest_service.columns import Block, empty_columns
 from ingest_service.detection.fleet import Fleet
+from ingest_service.detection.places import Places
 from ingest_service.names import NameIndex
 from ingest_service.newest import Newest
 from ingest_service.scan import Scanner
@@ -25,6 +26,7 @@ def compile_kernels(profiles: Mapping[str, Profile]) -> None:
         block = Block(
             kind, np.zeros(1, np.int32), np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1, np.int32), columns
         )
+        fleet.place(kind, Places())
         fleet.examine([block], {0: 0})
         live.messages(Newest(profiles).take([block]), [], [], profiles)
         copy_rows.encode(profile, block.device_id, block.observed_ms, columns)

@@ -17,10 +17,11 @@ from contracts.profiles import Profile
 from ingest_service.columns import Array, Block, as_float
 from ingest_service.detection import monitors, silence
 from ingest_service.detection.peers import NOBODY
+from ingest_service.detection.places import Places
+from ingest_service.detection.watches import Noted, watches_of
 
 MAX_SAVE_BYTES = 1 << 31  # of a shard when decompressed
-SAVE_FORMAT = 2
-WORDS = monitors.STATE.itemsize // 8
+SAVE_FORMAT = 3
 _compressor = zstandard.ZstdCompressor(level=1)
 _decompressor = zstandard.ZstdDecompressor()
 
@@ -56,6 +57,7 @@ class _Kind:
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
         self.monitors = {item.name: _Monitor(profile, item.name) for item in profile.numeric}
+        self.watches = watches_of(profile)
         self.silence = silence.new_state(0)
         self.excused = np.zeros(0, np.uint8)  # from silence; known from the registry, so not part of the state
         self.peers = np.zeros(0, np.int32)  # number of each slot's group, -1 for none; from the registry too
@@ -67,6 +69,8 @@ class _Kind:
         room = max(n, self.size * 2, 64)
         for monitor in self.monitors.values():
             monitor.state = np.concatenate([monitor.state, monitors.new_state(room - self.size)]).view(np.recarray)
+        for watch in self.watches.values():
+            watch.grow(room)
         fresh = silence.new_state(room - self.size)
         self.silence = silence.State(*map(np.concatenate, zip(self.silence, fresh, strict=True)))
         self.excused = np.concatenate([self.excused, np.zeros(room - self.size, np.uint8)])
@@ -75,8 +79,12 @@ class _Kind:
         self.size = room
 
     def arrays(self) -> dict[str, Array]:
-        """All state, by name: a property's monitors as rows of words; what is known of silence as `/<field>`."""
-        words = {name: monitor.state.view(np.uint64).reshape(-1, WORDS) for name, monitor in self.monitors.items()}
+        """All state, by name: a property's monitors as rows of words, and so a watch as `<condition>`; what is known of
+        silence as `/<field>`.
+        """
+        records = {name: monitor.state for name, monitor in self.monitors.items()}
+        records |= {name: watch.state for name, watch in self.watches.items()}
+        words = {name: _words(state) for name, state in records.items()}
         return words | {f"/{field}": getattr(self.silence, field) for field in self.silence._fields}
 
 
@@ -101,6 +109,8 @@ class Fleet:
             self._remember(kind, silence.distinct(block.slot, kind.place))
             for name, monitor in kind.monitors.items():
                 found += self._run(block, name, monitor)
+            for watch in kind.watches.values():
+                found += [_noted(block, watch.property, noted) for noted in watch.examine(block)]
             found += self._hear(kind, block)
         self._tell(clocks, blocks)
         for kind in self.kinds.values():
@@ -112,10 +122,20 @@ class Fleet:
         self.make_room(kind, max(slots, default=-1) + 1)
         self.kinds[kind].excused[list(slots)] = 1
 
-    def group(self, kind: str, peers: Array) -> None:
-        """Which devices are each other's peers: (slots,) int32, NOBODY for none. Slots beyond stay as they are."""
+    def group(self, kind: str, peers: Array, wider: Array | None = None) -> None:
+        """Which devices are each other's peers, and which of one municipality: (slots,) int32, NOBODY for none; slots
+        beyond have none.
+        """
         self.make_room(kind, len(peers))
-        self.kinds[kind].peers[: len(peers)] = peers
+        state = self.kinds[kind]
+        state.peers[: len(peers)] = peers
+        for watch in state.watches.values():
+            watch.meet(state.peers, np.full(len(peers), NOBODY, np.int32) if wider is None else wider)
+
+    def place(self, kind: str, places: Places) -> None:
+        """Where devices stand, and what is planned for them."""
+        for watch in self.kinds[kind].watches.values():
+            watch.stand(places)
 
     def undo(self) -> None:
         """Take back every `examine` that is not committed."""
@@ -123,6 +143,9 @@ class Fleet:
             for kind, name, index, before in reversed(self._flushes.pop()):
                 array = self.kinds[kind].arrays()[name] if kind else self.clock_ms
                 array[index] = before
+        for kind_state in self.kinds.values():
+            for watch in kind_state.watches.values():
+                watch.recount()
 
     def keep(self) -> None:
         """The oldest `examine` is committed: nothing takes it back any more."""
@@ -238,6 +261,11 @@ class Fleet:
         """The limits that a detector judged by, for an alarm's evidence."""
         if name is None:
             return {"silent_after_s": self.kinds[kind].limit_ms // 1000}
+        if name not in self.kinds[kind].monitors:
+            watches = self.kinds[kind].watches.values()
+            return {
+                key: value for watch in watches if watch.property == name for key, value in watch.parameters().items()
+            }
         limits = self.kinds[kind].monitors[name].limits
         return {key: value for key, value in limits._asdict().items() if np.isfinite(value)}
 
@@ -249,6 +277,8 @@ class Fleet:
         """The shard's state as bytes. shard_of_agent, agent_ids: (agents,) by agent index; device_ids: by slot."""
         kinds: dict[str, Any] = {}
         for name, kind in self.kinds.items():
+            for watch in kind.watches.values():
+                watch.before_save()
             heard = kind.silence.agent
             slots = (
                 np.flatnonzero((heard >= 0) & (shard_of_agent[np.maximum(heard, 0)] == shard))
@@ -294,9 +324,31 @@ class Fleet:
                     found = [agent_index(int(agent)) for agent in values]
                     values = np.array([-1 if index is None else index for index in found], np.int32)
                 array[slots] = values
+            for watch in kind.watches.values():
+                watch.settle()
         clocks = {agent_index(int(agent_id)): clock for agent_id, clock in content["clocks"].items()}
         self._tell({index: clock for index, clock in clocks.items() if index is not None})
         return True
+
+
+def _words(state: Array) -> Array:
+    return state.view(np.uint64).reshape(-1, state.dtype.itemsize // 8)
+
+
+def _noted(block: Block, name: str, noted: Noted) -> Finding:
+    slot, at_ms = int(block.slot[noted.row]), int(block.observed_ms[noted.row])
+    return Finding(
+        block.kind,
+        slot,
+        noted.detector,
+        name,
+        bool(noted.begins),
+        at_ms,
+        noted.value,
+        noted.low,
+        noted.high,
+        noted.expected,
+    )
 
 
 def _finite(value: float) -> float | None:

@@ -56,7 +56,9 @@ class Snapshot:
         """Break off what is being read, from a signal's handler or another thread; the reader gets a psycopg.Error."""
         self._reader.cancel_safe(timeout=5.0)
 
-    def rows(self, statement: sql.SQL | sql.Composed, parameters: Sequence[object] | Mapping[str, object] = ()) -> list[tuple[Any, ...]]:
+    def rows(
+        self, statement: sql.SQL | sql.Composed, parameters: Sequence[object] | Mapping[str, object] = ()
+    ) -> list[tuple[Any, ...]]:
         with self._transaction():
             found: list[tuple[Any, ...]] = self._reader.execute(statement, parameters).fetchall()
             return found

@@ -198,14 +198,14 @@ class Store:
         newest = self._change
         with self.reading.transaction():  # one snapshot: a registration in between is seen whole, or next time
             self.reading.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            towns = self._changed("SELECT code, change FROM municipality")
+            towns = self._changed("SELECT code, time_zone, change FROM municipality")
             agents = self._changed("SELECT agent_id, municipality, name, replay, change FROM agent")
             devices = self._changed(
                 "SELECT device_id, municipality, name, kind, agent_id, latitude, longitude, attributes ->> 'circuit', "
-                "attributes ->> 'reports' IS NOT DISTINCT FROM 'changes', change FROM device"
+                "attributes ->> 'schedule', attributes ->> 'reports' IS NOT DISTINCT FROM 'changes', change FROM device"
             )
-        for code, change in towns:
-            registry.put_municipality(str(code))
+        for code, zone, change in towns:
+            registry.put_municipality(str(code), str(zone))
             newest = max(newest, int(change))
         for agent_id, town, name, replay, change in agents:
             registry.put_agent(int(agent_id), str(town), str(name), bool(replay))

@@ -64,7 +64,11 @@ def test_every_detector_has_a_label_in_both_languages():
     detectors = set(profiles.Detectors.__struct_fields__)
     assert detectors <= set(profiles.CONDITIONS)
     assert all(set(label) == {"en", "ko"} for label in profiles.CONDITIONS.values())
-    assert set(profiles.CONDITIONS) - set(profiles.DETECTOR_CODES) == {"agent_silent"}
+    assert set(profiles.CONDITIONS) - set(profiles.DETECTOR_CODES) == {
+        "agent_silent",
+        "counter_reset",
+        "counter_restart",
+    }
     assert sorted(profiles.DETECTOR_CODES.values()) == list(range(1, len(profiles.DETECTOR_CODES) + 1))
 
 
@@ -106,6 +110,24 @@ def test_a_new_kind_is_one_file_in_a_folder_of_its_own(tmp_path):
         ("threshold = 12.0", "threshold = 0.0", "properties.pm25.detectors.spike.threshold = 0.0"),
         ("threshold = 0.8", "threshold = 1.0", "properties.pm25.detectors.novelty.threshold = 1.0"),
         ("clear_after = 6", "clear_after = 0", "properties.pm25.detectors.novelty.clear_after = 0"),
+        ("{ threshold = 12.0 }", "{ }\ndetectors.unchanging = { }", "properties.pm25.detectors = 'number'"),
+        (
+            "{ threshold = 12.0 }",
+            "{ }\ndetectors.backwards = { modulus = 0.0 }",
+            "pm25.detectors.backwards.modulus = 0.0",
+        ),
+        ("value_labels.good", "detectors.stuck = {}\nvalue_labels.good", "properties.level.detectors = 'enum'"),
+        (
+            "value_labels.good",
+            'detectors.unchanging = { unknown = ["x"] }\nvalue_labels.good',
+            "unchanging.unknown = 'x'",
+        ),
+        ("value_labels.good", 'detectors.daylight = { lit = ["x"] }\nvalue_labels.good', "daylight.lit = 'x'"),
+        (
+            "value_labels.good",
+            'detectors.daylight = { lit = ["good"], lit_above = { level = 1.0 } }\nvalue_labels.good',
+            "properties.level.detectors.daylight.lit_above = 'level'",
+        ),
         ('values = ["good", "bad"]', "values = []", "properties.level.values = []"),
         ('values = ["good", "bad"]', 'values = ["good", "good"]', "properties.level.values = ['good', 'good']"),
         ("value_labels.good", "value_labels.best", "properties.level.value_labels = 'best'"),
