@@ -11,6 +11,9 @@ type Reads<Ours, Theirs extends Ours> = Theirs;
 
 export type Agreement = [
   Reads<Pick<read.Alarm, Exclude<keyof read.Alarm, "severity" | "evidence">>, Pick<Said["Alarm"], Exclude<keyof Said["Alarm"], "severity" | "evidence">>>,
+  Reads<read.AlarmEvent, Said["AlarmEvent"]>,
+  Reads<read.DetectorTrust, Said["DetectorTrust"]>,
+  Reads<read.MaintenanceWindow, Said["Window"]>,
   Reads<read.Agent, Said["Agent"]>,
   Reads<read.Label, Said["Label"]>,
   Reads<read.Municipality, Said["Municipality"]>,

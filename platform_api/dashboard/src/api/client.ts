@@ -3,7 +3,7 @@
  * Holds no state: who is signed in is the cookie's business, what was loaded is the callers'.
  */
 import type {
-  Account, Agent, Alarm, AlarmPage, Cause, Device, FleetMap, Municipality, Profiles, QuarantinePage, Series, Status,
+  Account, Agent, Alarm, AlarmDetail, AlarmPage, Cause, DetectorTrust, Device, FleetMap, MaintenanceWindow, Municipality, NewWindow, Profiles, QuarantinePage, Series, Status,
 } from "./types";
 
 export const ROOT = "api/v1";
@@ -42,8 +42,9 @@ async function call<T>(path: string, init: RequestInit = {}): Promise<T> {
 }
 
 const get = <T>(path: string, query: Query = {}, signal?: AbortSignal) => call<T>(address(path, query), signal ? { signal } : {});
-const post = <T>(path: string, body: unknown = {}) =>
-  call<T>(address(path), { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+const send = <T>(method: "POST" | "PUT" | "DELETE", path: string, body: unknown = {}) =>
+  call<T>(address(path), { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+const post = <T>(path: string, body: unknown = {}) => send<T>("POST", path, body);
 
 export const signIn = (name: string, password: string) => post<{ account: Account }>("/sign-in", { name, password });
 export const signOut = () => post<null>("/sign-out");
@@ -53,12 +54,38 @@ export const municipalities = () => get<{ items: Municipality[] }>("/municipalit
 export const deviceMap = () => get<FleetMap>("/map");
 export const device = (id: number) => get<Device>(`/devices/${id}`);
 export const searchDevices = (q: string, limit = 8) => get<{ items: Device[] }>("/devices", { q, limit });
+export const circuit = (municipality: string, name: string) => get<{ items: Device[] }>("/devices", { municipality, circuit: name, limit: 1000 });
+export const devicesOf = (municipality: string, q: string, limit: number) => get<{ items: Device[] }>("/devices", { municipality, q, limit });
 export const series = (id: number, from: number, to: number, points: number) =>
   get<Series>(`/devices/${id}/series`, { from: Math.floor(from), to: Math.ceil(to), points });
-export const alarms = (query: { state?: string; device_id?: number; folded?: "true"; limit?: number; after?: number | null }) => get<AlarmPage>("/alarms", query);
+export interface AlarmQuery {
+  state?: string;
+  severity?: number | string;
+  kind?: string;
+  detector?: string;
+  municipality?: string;
+  assigned_to?: string;
+  cause?: string;
+  group?: number;
+  folded?: "true";
+  device_id?: number;
+  limit?: number;
+  after?: number | null;
+}
+export const alarms = (query: AlarmQuery) => get<AlarmPage>("/alarms", query as Query);
+export const alarm = (id: number) => get<AlarmDetail>(`/alarms/${id}`);
 export const acknowledge = (id: number) => post<Alarm>(`/alarms/${id}/acknowledge`);
+export const assign = (id: number, account: string | null) => post<Alarm>(`/alarms/${id}/assign`, { account });
+export const comment = (id: number, text: string) => post<AlarmDetail>(`/alarms/${id}/comment`, { text });
 export const close = (id: number, cause: Cause, note: string) => post<Alarm>(`/alarms/${id}/close`, { cause, note: note || null });
+export const assignees = (municipality: string) => get<{ items: string[] }>("/assignees", { municipality });
+export const detectors = (municipality: string) => get<{ items: DetectorTrust[] }>("/detectors", { municipality });
+export const windows = (query: { municipality?: string; phase?: string; limit?: number; after?: number | null } = {}) =>
+  get<{ items: MaintenanceWindow[]; next: number | null }>("/maintenance-windows", query);
+export const addWindow = (made: NewWindow) => post<MaintenanceWindow>("/maintenance-windows", made);
+export const changeWindow = (id: number, made: NewWindow) => send<MaintenanceWindow>("PUT", `/maintenance-windows/${id}`, made);
+export const removeWindow = (id: number) => send<null>("DELETE", `/maintenance-windows/${id}`);
 export const agents = () => get<{ items: Agent[] }>("/agents");
-export const quarantine = (after?: number | null) => get<QuarantinePage>("/quarantine", { limit: 100, after });
+export const quarantine = (reason: string, after?: number | null) => get<QuarantinePage>("/quarantine", { limit: 100, reason, after });
 export const admit = (id: number) => post<unknown>(`/quarantine/${id}/admit`);
 export const status = () => get<Status>("/status");

@@ -95,6 +95,15 @@ export interface Evidence {
   parameters?: Record<string, unknown>;
 }
 
+/** Of a group alarm: what it stands for. */
+export interface AlarmGroup {
+  scope: "circuit" | "agent" | "municipality";
+  key: string;
+  size: number | null;
+  members_open: number;
+  members_most: number;
+}
+
 export interface Alarm {
   alarm_id: number;
   municipality: string;
@@ -111,7 +120,14 @@ export interface Alarm {
   opened_at: number;
   last_finding_at: number | null;
   findings: number;
+  occurrences: number;
   evidence: Evidence | null;
+  group: AlarmGroup | null;
+  parent_id: number | null;
+  window_id: number | null;
+  assigned_to: string | null;
+  raised_at: number | null;
+  escalated_at: number | null;
   acknowledged_at: number | null;
   acknowledged_by: string | null;
   cleared_at: number | null;
@@ -119,13 +135,60 @@ export interface Alarm {
   closed_by: string | null;
   cause: Cause | null;
   note: string | null;
-  parent_id: number | null;
+}
+
+export interface AlarmEvent {
+  event_id: number;
+  at: number;
+  event: "opened" | "reopened" | "suppressed" | "released" | "grouped" | "acknowledged" | "assigned" | "commented" | "escalated" | "cleared" | "closed";
+  who: string | null;
+  observed_at: number | null;
+  detail: Record<string, unknown>;
+}
+
+export interface AlarmDetail extends Alarm {
+  events: AlarmEvent[];
+  members: Alarm[];
 }
 
 export interface AlarmPage {
   items: Alarm[];
   next: number | null;
   counts: Partial<Record<AlarmState, number>>;
+}
+
+/** What people made of the alarms of one detector on one kind (null: on agents). */
+export interface DetectorTrust {
+  detector: string;
+  kind: string | null;
+  open: number;
+  cleared: number;
+  closed: number;
+  real: number;
+  false: number;
+  planned_work: number;
+  false_share: number | null;
+  median_acknowledge_s: number | null;
+}
+
+export type WindowScope = "municipality" | "kind" | "circuit" | "agent" | "device";
+
+export interface NewWindow {
+  municipality: string;
+  scope: WindowScope;
+  target: string | null;
+  from: number;
+  to: number;
+  reason: string;
+}
+
+/** Planned work: alarms that begin in its scope and span are suppressed. */
+export interface MaintenanceWindow extends NewWindow {
+  window_id: number;
+  phase: "planned" | "active" | "over";
+  suppressed: number;
+  created_at: number;
+  created_by: string;
 }
 
 export interface Column {

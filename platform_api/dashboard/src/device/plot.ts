@@ -4,10 +4,11 @@
  */
 import uPlot from "uplot";
 import type { Alarm } from "../api/types";
-import { number } from "../format/quantity";
 import { severityState, type Palette } from "../theme/palette";
 import { alpha, FONT } from "../map/sprites";
 import type { Tongue } from "../api/types";
+import { pointsOf } from "../alarms/evidence";
+import { number, scaled } from "../format/quantity";
 import { alarmSpan, expectedBand, merged, type Group } from "./series";
 
 export interface Drawing {
@@ -18,6 +19,8 @@ export interface Drawing {
   alarms: Alarm[];
   now: number;
   stepped: boolean;
+  /** Whether the observations that detectors kept are marked on the line. */
+  points?: boolean;
 }
 
 export interface Look {
@@ -29,6 +32,9 @@ export interface Look {
 }
 
 export const AXIS_WIDTH = 46;
+const BAND_ROOM = 1.5;    // times the data's own span: a limit farther off would flatten the line
+const MOST_POINTS = 40;
+const LEAST_BAND_PX = 28; // a condition of one observation still shows what was expected
 const AXIS_FONT = `500 11px ${FONT}`;
 
 export function columns({ group, at }: Drawing): uPlot.AlignedData {
@@ -69,6 +75,7 @@ export function plot(holder: HTMLElement, drawing: () => Drawing, look: Look, mo
       series, bands,
       hooks: {
         drawClear: [(u) => beneath(u, drawing(), c)],
+        draw: [(u) => above(u, drawing(), c)],
         setCursor: [(u) => moved(u.cursor.left !== undefined && u.cursor.left !== null && u.cursor.left >= 0 ? u.posToVal(u.cursor.left, "x") * 1000 : null)],
       },
     },
@@ -78,9 +85,19 @@ export function plot(holder: HTMLElement, drawing: () => Drawing, look: Look, mo
   return chart;
 }
 
-/** Room for the data and a margin; a flat line stands in the middle. */
-function roomFor(low: number | null, high: number | null, { group }: Drawing): [number, number] {
-  if (low === null || high === null) return [0, 1];
+/** Room for the data, for what was expected where that is not far off, and a margin; a flat line stands in the middle. */
+function roomFor(lowest: number | null, highest: number | null, { group, alarms }: Drawing): [number, number] {
+  if (lowest === null || highest === null) return [0, 1];
+  let [low, high] = [lowest, highest];
+  const near = Math.max(high - low, Math.abs(high) * 0.02, 0.02) * BAND_ROOM;
+  for (const alarm of alarms) {
+    const line = group.lines.find((l) => l.name === alarm.property);
+    const band = line && expectedBand(alarm, line.property);
+    for (const limit of band ? [band.low, band.high] : []) {
+      if (limit === null || limit < lowest - near || limit > highest + near) continue;
+      [low, high] = [Math.min(low, limit), Math.max(high, limit)];
+    }
+  }
   const share = group.unit === "%";
   const span = Math.max(high - low, share ? 10 : Math.max(Math.abs(high) * 0.02, 0.02));
   const margin = span * 0.12;
@@ -123,7 +140,10 @@ function beneath(u: uPlot, { group, alarms, now }: Drawing, c: Palette): void {
     const colour = silent ? c.silent : c[severityState(alarm.severity)];
     spans.set(colour, [...(spans.get(colour) ?? []), [x0, x1]]);
     const expected = line && expectedBand(alarm, line.property);
-    if (expected) band(u, expected, x0, x1, c);
+    if (expected) {
+      const wider = Math.max(0, (LEAST_BAND_PX * uPlot.pxRatio - (x1 - x0)) / 2);
+      band(u, expected, x0 - wider, x1 + wider, c);
+    }
   }
   for (const [colour, all] of spans) {
     for (const [x0, x1] of merged(all, 1)) {
@@ -154,4 +174,28 @@ function band(u: uPlot, { low, high }: { low: number | null; high: number | null
     ctx.stroke();
   }
   ctx.setLineDash([]);
+}
+
+/** The observations that the detectors kept as evidence, ringed. */
+function above(u: uPlot, { group, alarms, points = false }: Drawing, c: Palette): void {
+  if (!points) return;
+  const { ctx, bbox } = u;
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+  ctx.clip();
+  ctx.lineWidth = 1.5 * uPlot.pxRatio;
+  for (const alarm of alarms) {
+    const line = group.lines.find((l) => l.name === alarm.property);
+    if (!line) continue;
+    ctx.strokeStyle = c[severityState(alarm.severity)];
+    ctx.fillStyle = c.card;
+    for (const [at, value] of pointsOf(alarm.evidence).slice(-MOST_POINTS)) {
+      ctx.beginPath();
+      ctx.arc(u.valToPos(at / 1000, "x", true), u.valToPos(scaled(value, line.property), "y", true), 3.5 * uPlot.pxRatio, 0, 2 * Math.PI);
+      ctx.fill();
+      ctx.stroke();
+    }
+  }
+  ctx.restore();
 }

@@ -35,6 +35,11 @@ export function hour(atMs: number, tongue: Tongue, zone: string): string {
   return new Intl.DateTimeFormat(locale(tongue), { timeZone: zone, hour: "2-digit", minute: "2-digit", hourCycle: "h23" }).format(atMs);
 }
 
+/** A length of time that may be seconds: "40 s", "12 min", "3 h 20 min". */
+export function short(ms: number, tongue: Tongue): string {
+  return ms < 60_000 ? `${Math.round(ms / 1000)}${tongue === "ko" ? "초" : " s"}` : duration(ms, tongue);
+}
+
 /** A length of time in its largest two units: "3 h 20 min". */
 export function duration(ms: number, tongue: Tongue): string {
   const minutes = Math.round(ms / 60_000);

@@ -102,12 +102,28 @@ async function click(map: MapLibre, event: MapMouseEvent, gestures: Gestures, pi
   map.easeTo({ center: found.position, zoom: Math.min(zoom ?? map.getZoom() + 2, 17) + 0.2 });
 }
 
-/** The name of a municipality: above its land, or below its disc while it is small, where it also leads there. */
-export function nameMarker(map: MapLibre, text: string, position: [number, number], go?: () => void): { remove(): void } {
+export interface NameMarker {
+  remove(): void;
+  /** What it takes on the screen, px. */
+  size(): { width: number; height: number };
+  /** Where it stands beside its disc; null hides it. */
+  put(offset: [number, number] | null): void;
+}
+
+/** The name of a municipality: above its land, or beside its disc while it is small, where it also leads there. */
+export function nameMarker(map: MapLibre, text: string, position: [number, number], go?: () => void): NameMarker {
   const element = document.createElement(go ? "button" : "div");
   element.className = go ? "place-name below" : "place-name above";
   element.textContent = text;
   element.setAttribute("aria-label", text); // MapLibre would call it "Map marker"
   if (go) element.addEventListener("click", (event) => (event.stopPropagation(), go()));
-  return new maplibregl.Marker({ element, anchor: go ? "top" : "bottom", offset: go ? [0, 28] : [0, -6] }).setLngLat(position).addTo(map);
+  const marker = new maplibregl.Marker({ element, anchor: go ? "top" : "bottom", offset: go ? [0, 28] : [0, -6] }).setLngLat(position).addTo(map);
+  return {
+    remove: () => void marker.remove(),
+    size: () => ({ width: element.offsetWidth, height: element.offsetHeight }),
+    put: (offset) => {
+      element.style.visibility = offset ? "" : "hidden";
+      if (offset) marker.setOffset(offset);
+    },
+  };
 }

@@ -100,11 +100,14 @@ export class Layers {
     this.#timer ??= setTimeout(() => this.#flush(), pause);
   }
 
-  select(device: MapDevice | null): void {
-    this.#source("selected")?.setData({
-      type: "FeatureCollection",
-      features: device?.position ? [{ type: "Feature", properties: {}, geometry: { type: "Point", coordinates: device.position } }] : [],
-    });
+  /** Rings what is looked at. */
+  select(devices: MapDevice[]): void {
+    this.#source("selected")?.setData(pointsOf(devices));
+  }
+
+  /** Marks where planned work holds alarms back. */
+  maintain(devices: MapDevice[]): void {
+    this.#source("maintained")?.setData(pointsOf(devices));
   }
 
   stop(): void {
@@ -188,6 +191,8 @@ export class Layers {
     return this.map.getSource<GeoJSONSource>(id);
   }
 }
+
+const pointsOf = (devices: MapDevice[]): GeoJSON.Feature => ({ type: "Feature", properties: {}, geometry: { type: "MultiPoint", coordinates: positions(devices) } });
 
 export const middle = (box: Box | undefined): Point | null => (box ? [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2] : null);
 

@@ -52,6 +52,7 @@ export function style(c: Palette): StyleSpecification {
       dots: { type: "geojson", data: nothing },
       attention: { type: "geojson", data: nothing },
       selected: { type: "geojson", data: nothing },
+      maintained: { type: "geojson", data: nothing },
       towns: { type: "geojson", data: nothing },
       devices: {
         type: "geojson", data: nothing, cluster: true, clusterRadius: 40, clusterMaxZoom: clusterMaxZoomOf(0), clusterMinPoints: 4, maxzoom: 16,
@@ -94,6 +95,13 @@ export function style(c: Palette): StyleSpecification {
       {
         id: "attention-dot", type: "circle", source: "attention", maxzoom: 12, filter: ["in", ["get", "state"], ["literal", ["critical", "warning"]]],
         paint: { "circle-radius": 3, "circle-color": ["match", ["get", "state"], "critical", c.critical, c.warning], "circle-stroke-color": c.card, "circle-stroke-width": 1 },
+      },
+      {
+        id: "maintained", type: "circle", source: "maintained",
+        paint: {
+          "circle-radius": ["interpolate", ["linear"], ["zoom"], 10, 2.5, 13, 6, 16, 16], "circle-color": c.muted, "circle-opacity": 0.1,
+          "circle-stroke-color": c.muted, "circle-stroke-width": ["interpolate", ["linear"], ["zoom"], 10, 0.5, 15, 1.25], "circle-stroke-opacity": 0.75,
+        },
       },
       {
         id: "selected", type: "circle", source: "selected",

@@ -1,5 +1,5 @@
 /** Holds the view that is shown and keeps the address bar equal to it. */
-import { read, write, type Place, type View } from "./address";
+import { HOME, read, write, type Place, type View } from "./address";
 
 class Route {
   view = $state<View>(read(location.hash));
@@ -19,8 +19,10 @@ class Route {
     else history.pushState(null, "", hash);
   }
 
-  link(place: Place): string {
-    return write({ ...this.view, place, device: null, at: null });
+  /** The address of a place, keeping what narrows the city; `part` says what else it shows. */
+  link(place: Place, part: Partial<View> = {}): string {
+    const { municipality, kind, state, span, m } = this.view;
+    return write({ ...HOME, municipality, kind, state, span, m, ...part, place });
   }
 }
 
