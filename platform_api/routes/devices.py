@@ -51,6 +51,9 @@ async def get_devices(
     profiles: Profiles,
     municipality: InMunicipality = None,
     kind: OfKind = None,
+    circuit: Annotated[
+        str | None, Query(max_length=128, description="Their attribute `circuit`.", examples=["c-412010"])
+    ] = None,
     state: Annotated[DeviceState | None, Query(description="Only devices in this state.")] = None,
     q: Annotated[str | None, Query(max_length=128, description="Part of the device's name or label.")] = None,
     limit: Page = 100,
@@ -59,7 +62,7 @@ async def get_devices(
     """By device_id, each with its state, newest observation and active alarms."""
     found = await query.devices(
         database, profiles, account.permitted,
-        municipality=municipality, kind=kind, state=state, contains=q, after=after or 0, page=limit + 1,
+        municipality=municipality, kind=kind, circuit=circuit, state=state, contains=q, after=after or 0, page=limit + 1,
     )  # fmt: skip
     return Devices(items=found[:limit], next=found[limit - 1].device_id if len(found) > limit else None)
 

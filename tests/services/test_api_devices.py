@@ -128,6 +128,9 @@ async def test_an_engineer_registers_a_device_once_and_an_operator_never(city: C
         assert made.json()["attributes"] == {"circuit": "c-9"}
         assert made.json()["state"] == "unknown"
         problem(await client.post("/api/v1/devices", json=NEW), 409)
+        on_circuit = (await client.get("/api/v1/devices", params={"circuit": "c-9"})).json()["items"]
+        assert [device["device"] for device in on_circuit] == ["pj-new-1"]
+        assert (await client.get("/api/v1/devices", params={"circuit": "c"})).json()["items"] == []
     city.run("DELETE FROM device WHERE name = 'pj-new-1'")
 
 

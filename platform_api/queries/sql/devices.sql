@@ -1,5 +1,5 @@
 -- A page of devices with state, newest observation and active alarms.
--- permitted: text[] or null (all); municipality, kind, state, pattern (ILIKE): text or null; device_ids: int[] or null;
+-- permitted: text[] or null (all); municipality, kind, circuit, state, pattern (ILIKE): text or null; device_ids: int[] or null;
 -- after: device_id of the last page's last row, or 0; page: rows.
 -- newest: for each kind, the newest row of device d, as (observed_at, values); one primary-key look-up a device.
 -- Index: device (device_id), primary, walked in order; newest_<kind> (device_id); alarm by its partial index of active states.
@@ -31,6 +31,7 @@ WITH active AS (
     WHERE (%(permitted)s::text[] IS NULL OR d.municipality = ANY (%(permitted)s))
       AND (%(municipality)s::text IS NULL OR d.municipality = %(municipality)s)
       AND (%(kind)s::text IS NULL OR d.kind = %(kind)s)
+      AND (%(circuit)s::text IS NULL OR d.attributes ->> 'circuit' = %(circuit)s)
       AND (%(device_ids)s::int[] IS NULL OR d.device_id = ANY (%(device_ids)s))
       AND (%(pattern)s::text IS NULL OR d.name ILIKE %(pattern)s OR d.label_ko ILIKE %(pattern)s OR d.label_en ILIKE %(pattern)s)
       AND d.device_id > %(after)s

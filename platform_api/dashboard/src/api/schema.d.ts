@@ -2671,6 +2671,8 @@ export interface operations {
                 municipality?: string | null;
                 /** @description Kind of device. */
                 kind?: string | null;
+                /** @description Their attribute `circuit`. */
+                circuit?: string | null;
                 /** @description Only devices in this state. */
                 state?: ("critical" | "warning" | "info" | "silent" | "ok" | "unknown") | null;
                 /** @description Part of the device's name or label. */
