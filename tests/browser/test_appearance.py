@@ -8,7 +8,7 @@ from tests.browser.city import City
 from tests.browser.conftest import Watch
 from tests.browser.drawn import go
 
-PLACES = ("map", "alarms", "agents", "quarantine", "status")
+PLACES = ("map", "alarms", "detectors", "maintenance", "agents", "quarantine", "status")
 # A phone's browser widens its window to what overflows, so the glass is the measure; the body hides its own overflow.
 OVERFLOW = "Math.max(document.documentElement.scrollWidth, document.body.scrollWidth) - screen.width"
 BACKGROUND = "getComputedStyle(document.body).backgroundColor"
@@ -52,7 +52,9 @@ def test_a_device_fills_a_phone_without_overflowing_it(phone: Page, city: City) 
 
 
 def test_every_place_is_shown_without_an_error_and_without_leaving_the_origin(desk: Page, watch: Watch) -> None:
-    for place, title in zip(PLACES[1:], ("Alarms", "Agents", "Quarantine", "Status"), strict=True):
+    for place, title in zip(
+        PLACES[1:], ("Alarms", "Detectors", "Maintenance", "Agents", "Quarantine", "Status"), strict=True
+    ):
         go(desk, f"#/{place}")
         expect(desk.get_by_role("heading", name=title, exact=True).first).to_be_visible()
     assert watch.requests > 10, "the watch saw nothing"

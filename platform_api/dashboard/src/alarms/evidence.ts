@@ -6,7 +6,7 @@ export interface Reading {
   at: number | null;
   low: number | null;
   high: number | null;
-  expected: number | null;
+  expected: number | string | null;
   /** Distance to the nearer limit, or to what was expected where there are no limits; null when it lies within. */
   off: number | null;
 }
@@ -18,15 +18,16 @@ export function evidenceOf(evidence: Evidence | null): Reading {
   const row = values.findLastIndex((v) => v !== null && v !== undefined);
   const told = row < 0 ? null : values[row];
   const value = typeof told === "string" ? told : finite(told);
-  const [low, high, expected] = [finite(evidence?.low), finite(evidence?.high), finite(evidence?.expected)];
+  const [low, high] = [finite(evidence?.low), finite(evidence?.high)];
+  const expected = typeof evidence?.expected === "string" ? evidence.expected : finite(evidence?.expected);
   return { value, at: row < 0 ? null : finite(evidence?.observed_at?.[row]), low, high, expected, off: offOf(value, low, high, expected) };
 }
 
-function offOf(value: number | string | null, low: number | null, high: number | null, expected: number | null): number | null {
+function offOf(value: number | string | null, low: number | null, high: number | null, expected: number | string | null): number | null {
   if (typeof value !== "number") return null;
   if (high !== null && value > high) return value - high;
   if (low !== null && value < low) return value - low;
-  return low === null && high === null && expected !== null && value !== expected ? value - expected : null;
+  return low === null && high === null && typeof expected === "number" && value !== expected ? value - expected : null;
 }
 
 /** The detector's parameters by the names they have in the profile, in words short enough for a line. */

@@ -87,11 +87,11 @@ export interface FleetMap {
 }
 
 export interface Evidence {
-  values?: (number | null)[];
+  values?: (number | string | null)[];
   observed_at?: number[];
   low?: number | null;
   high?: number | null;
-  expected?: number | null;
+  expected?: number | string | null;
   parameters?: Record<string, unknown>;
 }
 

@@ -86,13 +86,16 @@ export function plot(holder: HTMLElement, drawing: () => Drawing, look: Look, mo
 }
 
 /** Room for the data, for what was expected where that is not far off, and a margin; a flat line stands in the middle. */
-function roomFor(lowest: number | null, highest: number | null, { group, alarms }: Drawing): [number, number] {
+function roomFor(lowest: number | null, highest: number | null, { group, alarms, from, to, points = false }: Drawing): [number, number] {
   if (lowest === null || highest === null) return [0, 1];
   let [low, high] = [lowest, highest];
   const near = Math.max(high - low, Math.abs(high) * 0.02, 0.02) * BAND_ROOM;
   for (const alarm of alarms) {
     const line = group.lines.find((l) => l.name === alarm.property);
     const band = line && expectedBand(alarm, line.property);
+    for (const [at, value] of line && points ? pointsOf(alarm.evidence) : []) {
+      if (line && at >= from && at <= to) [low, high] = [Math.min(low, scaled(value, line.property)), Math.max(high, scaled(value, line.property))];
+    }
     for (const limit of band ? [band.low, band.high] : []) {
       if (limit === null || limit < lowest - near || limit > highest + near) continue;
       [low, high] = [Math.min(low, limit), Math.max(high, limit)];
