@@ -62,7 +62,8 @@ async def get_devices(
     """By device_id, each with its state, newest observation and active alarms."""
     found = await query.devices(
         database, profiles, account.permitted,
-        municipality=municipality, kind=kind, circuit=circuit, state=state, contains=q, after=after or 0, page=limit + 1,
+        municipality=municipality, kind=kind, circuit=circuit, state=state, contains=q, after=after or 0,
+        page=limit + 1,
     )  # fmt: skip
     return Devices(items=found[:limit], next=found[limit - 1].device_id if len(found) > limit else None)
 
