@@ -126,8 +126,8 @@ def test_new_neighbours_change_nothing_of_what_was_seen():
 
 
 def quiet_and_restless(fleet):
-    """Twenty quiet bays, of which one has not changed for long, in one group, sixty restless ones in another; last rows of
-    the quiet.
+    """Twenty quiet bays, of which one has not changed for long, in one group, sixty restless ones in another;
+    last rows of the quiet.
     """
     rows = bays([3.0] * 20, 7, dead_from={3: 1})
     restless = [(at, slot + 20, code) for at, slot, code in bays([60.0] * 60, 7)]
