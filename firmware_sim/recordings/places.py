@@ -52,7 +52,7 @@ def _row(device: RecordedDevice, about: dict[str, Cell], recording: Recording) -
     attributes = dict(device.attributes)
     if recording.map.reports == "changes":
         attributes["reports"] = "changes"
-    latitude = longitude = None
+    latitude, longitude = device.place or (None, None)
     if meta:
         attributes |= {
             name: plain(about[column]) for name, column in meta.attributes.items() if not is_empty(about.get(column))

@@ -1,7 +1,8 @@
 """One recording, read through its map into observations by agent, with an account in which nothing is lost.
 
-read = observations + empty + refused + duplicates, in cells of a wide table, in rows of a long one (a row with at
-least one usable value is an observation; it is empty when all its values are). Identical observations of one device
+read + stood = observations + empty + refused + duplicates, in cells of a wide table, in rows of a long one (a row with
+at least one usable value is an observation; it is empty when all its values are; one that says since when its values
+have stood is two). Identical observations of one device
 at one instant are one; differing ones are kept, each a millisecond after the one before, because a device has one
 observation an instant.
 """
@@ -37,9 +38,10 @@ class Account(msgspec.Struct):
     moved: int = 0  # of the observations: differ from another at the same instant
     ambiguous: int = 0  # of the observations: their local time comes twice
     nonexistent: int = 0  # of the observations: their local time never was
+    stood: int = 0  # of the observations: when the values of another began
 
     def balanced(self) -> bool:
-        return self.read == self.observations + self.empty + self.duplicates + sum(self.refused.values())
+        return self.read + self.stood == self.observations + self.empty + self.duplicates + sum(self.refused.values())
 
     def refuse(self, reason: str, count: int = 1) -> None:
         if count:
@@ -54,6 +56,7 @@ class RecordedDevice:
     name: str
     municipality: Municipality
     label: str = ""
+    place: tuple[float, float] | None = None  # degrees
     attributes: dict[str, Any] = field(default_factory=dict)
     observations: dict[int, Values] = field(default_factory=dict)  # by observed_at
     last: Values = field(default_factory=dict)
@@ -94,7 +97,11 @@ def read(file: Path, recording_map: RecordingMap, profile: Profile) -> Recording
             *(value.column for value in recording_map.values),
             *recording_map.devices.attributes.values(),
         ]
-        wanted += [recording_map.devices.label] if recording_map.devices.label else []
+        wanted += [
+            name
+            for name in (recording_map.devices.label, recording_map.devices.place, recording_map.time.since)
+            if name
+        ]
     for name in wanted:
         if name not in header:
             raise TableError(f"{file}: has no column {name!r}, which the map names")
@@ -124,7 +131,8 @@ def _wide(header: list[str], rows: Iterator[list[Cell]], recording_map: Recordin
 def _long(header: list[str], rows: Iterator[list[Cell]], recording_map: RecordingMap) -> Iterator[Entry]:
     place = {name: i for i, name in enumerate(header)}
     columns = [place[value.column] for value in recording_map.values]
-    more = {name for name in (recording_map.devices.label, *recording_map.devices.attributes.values()) if name}
+    devices, since = recording_map.devices, recording_map.time.since
+    more = {name for name in (devices.label, devices.place, since, *devices.attributes.values()) if name}
     for row in rows:
         row = row + [None] * (len(header) - len(row))
         device = row[place[recording_map.devices.column]]
@@ -173,6 +181,15 @@ class _Reader:
             return
         device.last = values
         self._keep(device, at_ms, values, note, carried)
+        if self.map.time.since:
+            self._stood(device, at_ms, values, row[self.map.time.since])
+
+    def _stood(self, device: RecordedDevice, at_ms: int, values: Values, since: Cell) -> None:
+        """The values were observed when they began, too."""
+        since_ms = self._instants.read(since)[0]
+        if since_ms is not None and since_ms < at_ms and since_ms not in device.observations:
+            device.observations[since_ms] = dict(values)
+            self.account.stood += 1
 
     def _keep(self, device: RecordedDevice, at_ms: int, values: Values, note: str, carried: bool) -> None:
         account, moved = self.account, False
@@ -218,8 +235,9 @@ class _Reader:
                 for attribute, column in self.map.devices.attributes.items()
                 if not is_empty(row.get(column))
             }
+            place = _place(row.get(self.map.devices.place)) if self.map.devices.place else None
             self.devices[source] = RecordedDevice(
-                source, name, towns[0], "" if is_empty(label) else str(label).strip(), attributes
+                source, name, towns[0], "" if is_empty(label) else str(label).strip(), place, attributes
             )
         return self.devices[source]
 
@@ -246,6 +264,15 @@ def _value(cell: Cell, value: Value, item: Property) -> Any:
             raise _Refused("not_an_integer")
         return int(number)
     return round(number, max(item.decimals, 3))
+
+
+def _place(cell: Cell) -> tuple[float, float] | None:
+    """(latitude, longitude) as in "-37.81, 144.96"; None for anything else."""
+    try:
+        latitude, longitude = (float(part) for part in str(cell).split(","))
+    except ValueError:
+        return None
+    return (latitude, longitude) if abs(latitude) <= 90 and abs(longitude) <= 180 else None
 
 
 def plain(cell: Cell) -> Any:

@@ -25,10 +25,11 @@ class MapError(ValueError):
 
 class Time(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How an instant is written. format: iso, unix_s, unix_ms, or a strptime pattern; zone: of times that name no
-    offset.
+    offset. since: a column with the instant since which the values have stood: they were observed then, too.
     """
 
     column: str
+    since: str = ""  # long layout only
     format: str = "iso"
     zone: str = "UTC"
     ambiguous: Literal["earlier", "later", "refuse"] = "earlier"  # the hour that comes twice
@@ -51,6 +52,7 @@ class Devices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     column: str = ""
     label: str = ""  # long: the column with the device's label
+    place: str = ""  # long: the column with "latitude, longitude", from the device's first row
     attributes: dict[str, str] = {}  # long: attribute = column, from the device's first row
     ignore: tuple[str, ...] = ()  # wide: columns that are no devices
 
@@ -162,6 +164,10 @@ def _faults(found: RecordingMap, profiles: dict[str, Profile]) -> list[tuple[str
         faults.append(
             ("devices.column", found.devices.column, "in a wide recording each column is a device; leave this out")
         )
+    if found.layout == "wide" and found.devices.place:
+        faults.append(("devices.place", found.devices.place, "a wide recording has its places in the meta table"))
+    if found.layout == "wide" and found.time.since:
+        faults.append(("time.since", found.time.since, "a wide recording has one time a row"))
     if found.layout == "long" and not found.devices.column:
         faults.append(("devices.column", "", "a long recording names the device in a column"))
     for number, value in enumerate(found.values):

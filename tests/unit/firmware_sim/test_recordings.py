@@ -214,6 +214,34 @@ def play(file, name):
     return read_in, rows
 
 
+STATES = (
+    WIDE.replace('layout = "wide"', 'layout = "long"')
+    .replace('column = "at"', 'column = "at"\nsince = "since"')
+    .replace('ignore = ["comment"]', 'column = "bay"\nplace = "where"')
+    .replace('property = "available_spot_number"', 'property = "available_spot_number"\ncolumn = "free"')
+)
+STATES = STATES[: STATES.index("[meta]")] + STATES[STATES.index("[[municipalities]]") :]
+
+
+def test_a_table_of_states_tells_when_they_began_and_where(tmp_path):
+    table = "at,since,bay,free,where\n" + "".join(
+        f"2026-01-03T00:00:00Z,{since},town-{bay},5,{where}\n"
+        for since, bay, where in (
+            ("2026-01-01T00:00:00Z", "a", '"50.1, 8.2"'),
+            ("2026-01-03T00:00:00Z", "b", '"91, 8.2"'),
+            ("long ago", "c", ""),
+        )
+    )
+    found = read(tmp_path, table, STATES)
+    first, last = at("2026-01-01T00:00:00+00:00"), at("2026-01-03T00:00:00+00:00")
+    assert [sorted(seen) for seen in by_name(found).values()] == [[first, last], [last], [last]]
+    assert (found.account.read, found.account.observations, found.account.stood) == (3, 4, 1)
+    assert found.account.balanced()
+    a, b, c = places.fleet_of(found, tmp_path / "data.csv")["devices"]
+    assert (a["latitude"], a["longitude"], a["attributes"]) == (50.1, 8.2, {})
+    assert b["attributes"] == c["attributes"] == {"position": "approximate"}
+
+
 @recorded_here
 def test_the_german_fortnight_is_whole_and_holds_the_negatives_of_dusseldorf():
     file = CITY / "parking_garages_de" / "free_spaces_2026-06-01_2026-06-14.csv.gz"
@@ -251,8 +279,20 @@ def test_birmingham_and_edinburgh_are_whole():
     assert max(row[5]["filling_level"] for row in rows) == 0.8
 
 
+@recorded_here
+def test_melbournes_bays_and_the_lamp_of_heed_are_whole():
+    bays = "on-street-parking-bay-sensors_2024-12-09.csv.gz"
+    found, rows = play(CITY / "parking_bays_melbourne" / bays, "melbourne")
+    assert (found.account.read, found.account.refused, len(found.devices)) == (3296, {}, 3296)
+    assert found.account.balanced() and len(rows) == 3296 + found.account.stood
+    assert all(device.place for device in found.devices)
+    found, rows = play(CITY / "streetlight_heed" / "bluesolar_first_part.csv.gz", "heed")
+    assert found.account.balanced() and len(rows) == 2671
+    assert {row[5]["current"] for row in rows} >= {0.0, 1.6}
+
+
 def test_every_shipped_map_is_valid_and_states_where_its_data_comes_from():
-    assert {"garages_de", "birmingham", "edinburgh"} <= set(recording_map.shipped_names())
+    assert {"garages_de", "birmingham", "edinburgh", "melbourne", "heed"} <= set(recording_map.shipped_names())
     for name in recording_map.shipped_names():
         found = recording_map.read(recording_map.find(name), PROFILES)
         assert found.source and found.licence
