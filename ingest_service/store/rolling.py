@@ -227,7 +227,9 @@ def _roll_hour(connection: Connection, profile: Profile, hour: int, pause: Pause
         return
     span = _span(hour, hour + HOUR_MS)
     for tier in _tiers(profile):
-        _work_out(connection, tier, rollup_statements.roll(profile, tier), span)
+        whole = tier == "hour"
+        text = rollup_statements.roll_hour(profile) if whole else rollup_statements.roll(profile, tier)
+        _work_out(connection, tier, text, span)
         _publish(connection, profile, tier, pause)
     connection.execute(rollup_statements.roll_municipalities(profile).encode())
     _drop(connection, "rolled_hour")

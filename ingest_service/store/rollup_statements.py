@@ -25,17 +25,26 @@ def roll(profile: Profile, tier: str, *, only_due: bool = False, by_device: bool
     only_due: of the devices and hours in late_due; by_device: and finds them by the closed partition's index (devices:
     int[]).
     """
-    columns = ["device_id", f"{bucket(tier)} AS bucket", "count(*)::int AS observations"]
-    for item in profile.properties.values():
-        columns += _from_observations(item)
-    source, extra = f"observation_{profile.kind} o", ""
+    extra = ""
     if only_due:
         extra = f" AND EXISTS (SELECT FROM {DUE} d WHERE d.device_id = o.device_id AND d.hour = {bucket('hour')})"
     if by_device:
         extra = f" AND device_id = ANY(%(devices)s){extra}"
+    return _roll(profile, tier, bucket(tier), extra, "1, 2")
+
+
+def roll_hour(profile: Profile) -> str:
+    """The same of the hour that begins at `from`: what every row has in common is not worked out for each."""
+    return _roll(profile, "hour", "%(from)s::timestamptz", "", "1")
+
+
+def _roll(profile: Profile, tier: str, begin: str, extra: str, key: str) -> str:
+    columns = ["device_id", f"{begin} AS bucket", "count(*)::int AS observations"]
+    for item in profile.properties.values():
+        columns += _from_observations(item)
     return (
-        f"CREATE TEMP TABLE rolled_{tier} AS SELECT {', '.join(columns)} FROM {source} "
-        f"WHERE observed_at >= %(from)s AND observed_at < %(to)s{extra} GROUP BY 1, 2 ORDER BY 1, 2"
+        f"CREATE TEMP TABLE rolled_{tier} AS SELECT {', '.join(columns)} FROM observation_{profile.kind} o "
+        f"WHERE observed_at >= %(from)s AND observed_at < %(to)s{extra} GROUP BY {key} ORDER BY 1, 2"
     )
 
 

@@ -139,8 +139,9 @@ def _store(database: Database, day: Day, where: str, peers: dict[str, float]) ->
                 roller.roll_up(connection, profile)
             rolled_s = time.monotonic() - began
             began = time.monotonic()
-            for kind in day.kinds:
+            for kind, profile in day.kinds.items():
                 roller.close_partitions(connection, kind)
+                roller.close_rollups(connection, profile)
             closed_s = time.monotonic() - began
             progress(f"{where}: checking")
             _check(connection, day)
@@ -283,7 +284,11 @@ def _table(connection: Connection, table: str) -> int:
     if timescale_in(connection) and table.startswith("rollup_"):
         stored = timescale_rollups.stored_in(connection, table)
         return _one(connection, f"SELECT {engine.stored(connection).functions}.hypertable_size('{stored}')")
-    return _one(connection, f"SELECT pg_total_relation_size('{table}')")
+    return _one(
+        connection,
+        f"SELECT coalesce((SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree('{table}')), "
+        f"pg_total_relation_size('{table}'))",
+    )
 
 
 def _peers(url: str, day: Day, most: int) -> dict[str, float]:
