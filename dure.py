@@ -33,6 +33,7 @@ COMMANDS = {
     "retention": Command(
         "ingest_service.retention_cli", "show or set how long observations and rollups are kept; what would go"
     ),
+    "detect": Command("ingest_service.replay.cli", "run detectors over stored history into a report; tune them so"),
     "broker": Command("broker.cli", "make credentials and permissions; configure and run the MQTT broker"),
     "ingest": Command("ingest_service.cli", "carry batches from the broker into the database; detect what is wrong"),
     "api": Command("platform_api.cli", "serve the HTTP API and the dashboard"),
@@ -80,7 +81,18 @@ SECTIONS = {
     "server": ("database", "migrate", "register", "broker", "ingest", "api"),
     "pole": ("edge",),
     "street": ("sim",),
-    "upkeep": ("check", "account", "backup", "restore", "retention", "export", "import", "screenshots", "reference"),
+    "upkeep": (
+        "check",
+        "account",
+        "backup",
+        "restore",
+        "retention",
+        "export",
+        "import",
+        "detect",
+        "screenshots",
+        "reference",
+    ),
 }
 
 
