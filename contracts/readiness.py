@@ -4,6 +4,7 @@ from enum import StrEnum
 
 
 class Part(StrEnum):
+    ALARMS = "alarms"
     BROKER = "broker"
     DATABASE = "database"
     DETECTION = "detection"

@@ -19,7 +19,8 @@ class Change(msgspec.Struct, frozen=True):
 
     municipality: str
     device_id: int | None
-    agent_id: int | None
+    agent_id: int | None  # of an alarm of an agent
+    kind: str | None
     condition: str
     detector: str
     property: str | None
@@ -27,6 +28,11 @@ class Change(msgspec.Struct, frozen=True):
     begins: bool
     at_ms: int
     evidence: dict[str, Any]
+
+    def key(self) -> tuple[str, str]:
+        """What the alarm is of, as the table says it (`subject`), and the condition."""
+        subject = f"device {self.device_id}" if self.device_id is not None else f"agent {self.agent_id or 0}"
+        return subject, self.condition
 
 
 def changes(findings: list[Finding], fleet: Fleet, registry: Registry, profiles: dict[str, Profile]) -> list[Change]:
@@ -40,6 +46,7 @@ def agent_silent(agent: Agent, begins: bool, at_ms: int, silent_after_s: int) ->
         agent.municipality,
         None,
         agent.agent_id,
+        None,
         "agent_silent",
         "agent_silent",
         None,
@@ -71,6 +78,7 @@ def _change(finding: Finding, fleet: Fleet, registry: Registry, profile: Profile
         registry.town_of_id(device_id),
         device_id,
         None,
+        finding.kind,
         condition,
         finding.detector,
         finding.property,

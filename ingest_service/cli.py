@@ -13,7 +13,7 @@ from pathlib import Path
 
 from contracts import config, profiles
 from contracts.readiness import Part
-from ingest_service import exporter, rollups, warm_up
+from ingest_service import alarm_watch, exporter, rollups, warm_up
 from ingest_service.health import Health
 from ingest_service.inbox import Inbox
 from ingest_service.pipeline import Pipeline
@@ -94,8 +94,12 @@ def main(argv: list[str]) -> int:
         kwargs={"grace_s": settings.rollup_grace_s, "stopping": stored, "health": health},
         daemon=True,
     )
+    watch = threading.Thread(
+        target=alarm_watch.run, args=(database, kinds, settings, stopping, health), daemon=True, name="watch"
+    )
     inbox.start()
     roller.start()
+    watch.start()
     give_up_at = time.monotonic() + PATIENCE_S
     while not inbox.connected and time.monotonic() < give_up_at and not stopping.wait(0.02):
         pass
@@ -104,6 +108,7 @@ def main(argv: list[str]) -> int:
     pipeline.run(stopping)
     stored.set()
     roller.join(timeout=30)
+    watch.join(timeout=10)
     store.close()
     return 0
 

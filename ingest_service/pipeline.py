@@ -48,7 +48,6 @@ class Prepared(msgspec.Struct):
     work: Work
     findings: list[Finding]
     changed: list[Rows]  # for the live channel
-    speakers: dict[tuple[int | None, int | None], int | None]  # (device_id, agent_id) of an alarm -> agent index
     began: float  # monotonic seconds
 
 
@@ -216,11 +215,7 @@ class Pipeline:
             examined=examined,
             late=late,
         )
-        speakers = {
-            (change.device_id, change.agent_id): memory.speaker_of(change.device_id, change.agent_id)
-            for change in changes
-        }
-        return Prepared(messages, checking, flush, work, findings, changed, speakers, began)
+        return Prepared(messages, checking, flush, work, findings, changed, began)
 
     # After COMMIT; by the thread that stores.
 
@@ -233,7 +228,7 @@ class Pipeline:
                 for (_, epoch), tally in prepared.flush.tallies.items()
             ]
         )
-        carriers = [prepared.speakers.get((alarm["device_id"], alarm["agent_id"])) for alarm in done.alarms]
+        carriers = [self.memory.speaker_of(*alarm.pop("via")) for alarm in done.alarms]
         agents = self.memory.registry.agents
         self.inbox.publish_live(
             [

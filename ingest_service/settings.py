@@ -70,6 +70,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ge=31,
         ),
     ] = 120
+    escalate_info_after_s: Annotated[
+        int,
+        Meta(description="An open alarm of severity 1 that nobody acknowledges rises after so long; 0: never.", ge=0),
+    ] = 0
+    escalate_warning_after_s: Annotated[int, Meta(description="The same of severity 2. An alarm rises once.", ge=0)] = (
+        3600
+    )
+    escalate_critical_after_s: Annotated[
+        int, Meta(description="The same of severity 3, which is marked as escalated only.", ge=0)
+    ] = 900
     rollup_grace_s: Annotated[
         int,
         Meta(description="How long after its end an hour waits for late observations before it is rolled up.", ge=0),

@@ -14,7 +14,6 @@ from psycopg.types.json import Jsonb
 from contracts.cursor import Position
 from contracts.profiles import Profile
 from ingest_service.admission import Held, Key, Tally
-from ingest_service.alarms import Change
 from ingest_service.newest import Rows
 from ingest_service.store import schema
 from ingest_service.store.arrays import BigInts, Ints, SmallInts, array, column, times
@@ -22,11 +21,6 @@ from ingest_service.store.connection import Connection
 
 SQL = Path(__file__).parent / "sql"
 MAX_BODY_KEPT = 64 * 1024  # of a message that cannot be read; enough to see what it is
-
-ALARM_FIELDS = (
-    "alarm_id", "municipality", "device_id", "agent_id", "condition", "detector", "property", "severity",
-    "state", "opened_at", "last_finding_at", "cleared_at",
-)  # fmt: skip
 
 
 @cache
@@ -85,25 +79,6 @@ def agent_status_put(connection: Connection, words: Mapping[int, tuple[int, int,
             "backlogs": array(BigInts, [words[agent][2] for agent in agents]),
         },
     )
-
-
-def alarm_change(connection: Connection, change: Change) -> dict[str, Any] | None:
-    """Open or clear; the alarm as it stands then (times in ms), or None when there was none to clear."""
-    row = connection.execute(
-        text("alarm_open" if change.begins else "alarm_clear"),
-        {
-            "municipality": change.municipality,
-            "device_id": change.device_id,
-            "agent_id": change.agent_id,
-            "condition": change.condition,
-            "detector": change.detector,
-            "property": change.property,
-            "severity": change.severity,
-            "at_ms": change.at_ms,
-            "evidence": Jsonb(change.evidence),
-        },
-    ).fetchone()
-    return None if row is None else dict(zip(ALARM_FIELDS, row, strict=True))
 
 
 def quarantine_put(connection: Connection, held: Sequence[Held]) -> None:

@@ -22,7 +22,7 @@ from ingest_service.alarms import Change
 from ingest_service.newest import Rows
 from ingest_service.registry import About, Registry
 from ingest_service.settings import Database
-from ingest_service.store import copy_rows, rollup_marks, schema, statements
+from ingest_service.store import alarm_rows, copy_rows, rollup_marks, schema, statements
 from ingest_service.store.connection import Connection, connect
 from ingest_service.store.engine import EngineError
 from ingest_service.store.migrate import newest_version
@@ -77,7 +77,7 @@ class Work(msgspec.Struct):
 class Committed(msgspec.Struct):
     """What a transaction says afterwards."""
 
-    alarms: list[dict[str, Any]]  # that changed, as they stand then
+    alarms: list[alarm_rows.Told]  # that changed, as they stand then
     newest_rows: int
     newest_s: float
 
@@ -102,6 +102,7 @@ class Store:
         self._connection: Connection | None = None
         self._reading: Connection | None = None
         self._change = 0
+        self._sizes: alarm_rows.Sizes = {}
         self._restorations: str | None = None  # that the schema has been through, as memory knows it
 
     @property
@@ -215,6 +216,8 @@ class Store:
             newest = max(newest, int(change))
         changed = newest > self._change
         self._change = newest
+        if changed:
+            self._sizes.clear()
         return changed
 
     def _changed(self, select: str) -> list[tuple[Any, ...]]:
@@ -223,6 +226,7 @@ class Store:
     def forget(self) -> None:
         """Read the whole registry at the next `refresh`, and anew what quarantine holds."""
         self._change = 0
+        self._sizes.clear()
         rows = self.connection.execute(
             "SELECT coalesce(agent_id, 0), sum(bytes) FROM quarantine WHERE admitted_at IS NULL GROUP BY 1"
         )
@@ -266,7 +270,8 @@ class Store:
     def silent_agents(self) -> set[int]:
         """agent_id of those with an open alarm of silence."""
         rows = self.connection.execute(
-            "SELECT agent_id FROM alarm WHERE condition = 'agent_silent' AND state IN ('open', 'acknowledged')"
+            "SELECT agent_id FROM alarm WHERE condition = 'agent_silent' AND group_scope IS NULL "
+            "AND state IN ('open', 'acknowledged', 'suppressed')"
         )
         return {int(row[0]) for row in rows}
 
@@ -330,14 +335,13 @@ class Store:
         for shard, body in work.saves.items():
             statements.state_put(connection, shard, number, body)
             statements.journal_trim(connection, shard, number)
-        alarms = [
-            alarm for change in work.changes if (alarm := statements.alarm_change(connection, change)) is not None
-        ]
         self._quarantine(connection, flush.held, room)
         if work.words:
             statements.agent_status_put(connection, work.words)
         if work.counters is not None:
             statements.worker_put(connection, self.worker, work.counters)
+        # last: what it locks, other workers of the same municipalities wait for
+        alarms = alarm_rows.change(connection, work.changes, self.profiles, self._sizes)
         return Committed(alarms, sum(map(len, work.newest)), newest_s)
 
     @staticmethod

@@ -148,12 +148,16 @@ def test_a_condition_is_one_alarm_however_often_it_is_found(database, broker, tm
         for minute, voltage in enumerate([220.1, 300.0, 301.0, 300.5, 220.2, 300.0, 299.0]):
             sender.seal(lights([("sl-0", START_MS + 60_000 * minute, voltage)]), clock_ms=START_MS)
         sender.deliver()
-        opened = "SELECT state FROM alarm WHERE condition = 'out_of_range:voltage' ORDER BY alarm_id"
-        assert database.rows(opened) == [("open",)]
+        opened = "SELECT state, occurrences FROM alarm WHERE condition = 'out_of_range:voltage' ORDER BY alarm_id"
+        assert database.rows(opened) == [("open", 1)]
         for minute, voltage in enumerate([220.1, 220.2, 220.3, 300.0], start=10):
             sender.seal(lights([("sl-0", START_MS + 60_000 * minute, voltage)]), clock_ms=START_MS)
         sender.deliver()
-        assert database.rows(opened) == [("cleared",), ("open",)]
+        assert database.rows(opened) == [("open", 2)]  # back within a minute: no new alarm
+        for minute, voltage in ((20, 220.1), (21, 220.2), (22, 220.3), (40, 300.0)):
+            sender.seal(lights([("sl-0", START_MS + 60_000 * minute, voltage)]), clock_ms=START_MS)
+        sender.deliver()
+        assert database.rows(opened) == [("cleared", 2), ("open", 1)]
 
 
 def test_nothing_is_lost_or_doubled_when_ingest_is_killed_in_the_middle_of_a_load(database, broker, tmp_path):

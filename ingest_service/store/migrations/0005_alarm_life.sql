@@ -38,6 +38,7 @@ CREATE UNIQUE INDEX alarm_one_open ON alarm (subject, condition) WHERE state IN 
 CREATE INDEX alarm_last ON alarm (subject, condition, alarm_id);
 CREATE INDEX alarm_active ON alarm (municipality, condition, kind, circuit, agent_id)
     WHERE state IN ('open', 'acknowledged') AND group_scope IS NULL;
+CREATE INDEX alarm_groups ON alarm (alarm_id) WHERE group_scope IS NOT NULL AND state IN ('open', 'acknowledged');
 CREATE INDEX alarm_parent ON alarm (parent_id, alarm_id) WHERE parent_id IS NOT NULL;
 CREATE INDEX alarm_top ON alarm (municipality, alarm_id) WHERE parent_id IS NULL;
 CREATE INDEX alarm_unanswered ON alarm (raised_at) WHERE state = 'open' AND escalated_at IS NULL AND parent_id IS NULL;
