@@ -40,7 +40,7 @@ SINGLES_GUESS = 60_000.0  # messages a second
 PARTS = ("ceiling", "batches", "singles", "peers")
 SOAK_SHARE = 0.8
 START_S = 600.0  # longest wait for the first batch
-READY_S, ENCODED_A_S = 60.0, 200_000.0  # until a load begins: for its encoding and for ingest to load its registry
+READY_S, ENCODED_A_S = 40.0, 1e6  # until a load begins: ingest loads its registry, the load is encoded
 GUESS = 150_000.0  # observations a second: how large a load is made for --seconds, and how fast its time passes
 
 
