@@ -23,6 +23,7 @@ class Novelty:
         from ingest_service.detection import novelty
 
         self._detector = novelty.Novelty(n_series)
+        self.state_bytes = self._detector.state.itemsize  # of a series
 
     def update(self, series_idx: Array, t: Array, value: Array) -> Array:
         """(n,) float64 scores. series_idx: (n,) int; t: (n,) int seconds; value: (n,) numbers, NaN for a gap."""

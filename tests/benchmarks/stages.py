@@ -33,6 +33,7 @@ from tests.benchmarks import stack
 from tests.benchmarks.load import Load, Plan, make
 from tests.benchmarks.report import Case, Wrong, case, progress
 
+RATE, WHOLE = "observations a second, without a broker", "the whole worker"
 # (what holds it, its name there, what to call it)
 STAGES: tuple[tuple[Any, str, str], ...] = (
     (Pipeline, "_prepare", "prepare"),
@@ -111,10 +112,11 @@ def run(options: argparse.Namespace) -> list[Case]:
     with stack.folder() as place, stack.postgres(place) as server, stack.schema(server, plan.fleet) as database:
         progress(f"encoding {plan.total:,} observations")
         load = make(place / "load", plan)
-        return _carry(load, Database(url=database.url, schema=database.schema), place)
+        return carry(load, Database(url=database.url, schema=database.schema), place)
 
 
-def _carry(load: Load, database: Database, place: Path) -> list[Case]:
+def carry(load: Load, database: Database, place: Path) -> list[Case]:
+    """The load through a pipeline of its own into an empty schema; what each stage took."""
     profiles, done = kinds.load(environ={}), threading.Event()
     settings = Settings(broker_file=place / "nobody.toml")
     store = Store(database, profiles, worker="bench", shards=parse_shards(settings.shards), quarantine_bytes=1 << 24)
@@ -138,8 +140,8 @@ def _carry(load: Load, database: Database, place: Path) -> list[Case]:
     of = f"{plan.outboxes:,} outboxes, {plan.fleet.devices:,} devices, {plan.observations} a batch, {total:,} in all"
     whole = worker / total * 1e6
     cases = [
-        case("observations a second, without a broker", total / seconds, "observations/s", of=of),
-        case("the whole worker", whole, "CPU us/observation", of=of),
+        case(RATE, total / seconds, "observations/s", of=of),
+        case(WHOLE, whole, "CPU us/observation", of=of),
     ]
     return cases + [
         case(title, spent[title] / total * 1e6, "CPU us/observation", against=("whole worker", whole))
