@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from contracts.profiles import Profile, Property
-from firmware_sim import faults
-from firmware_sim.faults import Fault
+from firmware_sim import faults, word_faults
+from firmware_sim.labels import Fault
 from firmware_sim.physics import physics_of
 from firmware_sim.physics.generic import Generic, Values
 from firmware_sim.physics.population import Population, standard_offset_ms
@@ -118,6 +118,9 @@ def _alter(fault: Fault, item: Property, physics: Generic, number: int, values: 
     assert fault.property is not None
     rows = np.flatnonzero((device == number) & (at >= fault.onset_at) & (at < fault.end_at))
     if not len(rows):
+        return
+    if fault.fault in word_faults.SHAPES:
+        word_faults.alter(fault, physics, number, values, rows, at[rows])
         return
 
     def at_onset() -> float:

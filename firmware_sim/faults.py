@@ -8,16 +8,17 @@ consulted, only their limits in the profile.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from contracts.profiles import Profile, Property
+from firmware_sim import word_faults
+from firmware_sim.labels import Fault, Shape
 from firmware_sim.physics.generic import normal_range
 from firmware_sim.randomness import F8, I8, key_of, normal
 
-Shape = Literal["spike", "stuck", "out_of_range", "silent", "offset", "drift", "noise"]
 SHAPES: tuple[Shape, ...] = ("spike", "stuck", "out_of_range", "silent", "offset", "drift", "noise")
 OPENING: tuple[Shape, ...] = ("stuck", "out_of_range", "silent", "spike")
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
@@ -55,20 +56,6 @@ RESIDUAL = {
 }
 
 
-class Fault(msgspec.Struct, frozen=True):
-    """One label. severity: sd of the healthy residual (spike, offset, drift at its end, noise), report periods
-    (stuck, silent), share of the range beyond its limit (out_of_range; below zero: under the lower limit).
-    """
-
-    municipality: str
-    device: str
-    property: str | None
-    fault: Shape
-    onset_at: int
-    end_at: int
-    severity: float
-
-
 def schedule(
     devices: list[dict[str, Any]], profiles: dict[str, Profile], seed: int, start_ms: int, days: int = 1
 ) -> list[Fault]:
@@ -80,7 +67,9 @@ def schedule(
     for day in range(days):
         random = np.random.Generator(np.random.PCG64(key_of(seed, "faults", start_ms, day)))
         used: set[tuple[str, str]] = {
-            (fault.municipality, fault.device) for fault in found if fault.onset_at >= start_ms + (day - 1) * DAY_MS
+            (fault.municipality, fault.device)
+            for fault in found
+            if fault.onset_at >= start_ms + (day - 1) * DAY_MS or fault.end_at > start_ms + day * DAY_MS
         }
         opening = OPENING if day == 0 else ()
         for number, shape in enumerate(
@@ -104,6 +93,7 @@ def schedule(
         for fault in _lasting(devices, profiles, start_ms, day, used, random):
             used.add((fault.municipality, fault.device))
             found.append(fault)
+        found += word_faults.schedule(devices, profiles, seed, start_ms, day, used)
     return sorted(found, key=lambda fault: (fault.onset_at, fault.municipality, fault.device))
 
 

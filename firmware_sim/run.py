@@ -19,8 +19,8 @@ from contracts.profiles import Profile
 from firmware_sim import fleet as fleets
 from firmware_sim.city import City
 from firmware_sim.clock import Clock
-from firmware_sim.faults import Fault
 from firmware_sim.fleet import Fleet
+from firmware_sim.labels import Fault
 from firmware_sim.recordings.recording import Recording
 from firmware_sim.recordings.stream import RecordedBlocks, read_recording
 from firmware_sim.stream import Stream

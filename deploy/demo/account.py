@@ -9,7 +9,15 @@ from typing import Any
 Json = dict[str, Any]
 LATE_MS = 20 * 60_000  # an alarm of a fault may open this long after its end: silence is known late, batches wait
 EARLY_MS = 60_000
-OWN_DETECTOR = ("stuck", "out_of_range", "silent", "spike")  # faults that a detector is named after
+OWN_DETECTOR = (
+    "stuck",
+    "out_of_range",
+    "silent",
+    "spike",
+    "unchanging",
+    "daylight",
+    "backwards",
+)  # faults that a detector is named after
 
 
 def quantile_ms(bounds: list[float], counts: list[int], share: float) -> float | None:
@@ -59,7 +67,7 @@ def match_faults(labels: list[Json], alarms: list[Json], clock_ms: int) -> tuple
 def _explains(label: Json, alarm: Json) -> bool:
     return (
         (alarm["municipality"], alarm["device"]) == (label["municipality"], label["device"])
-        and alarm["property"] == label["property"]
+        and (alarm["property"] == label["property"] or label["fault"] == "daylight")  # it shows in all that a lamp says
         and label["onset_at"] - EARLY_MS <= alarm["opened_at"] <= label["end_at"] + LATE_MS
     )
 

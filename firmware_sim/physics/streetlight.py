@@ -47,8 +47,11 @@ class Streetlight(Generic):
         self._nights: dict[int, tuple[I8, I8]] = {}
 
     def values(self, device: I8, at_ms: I8) -> Values:
+        return self.lamp(device, at_ms, *self._dimming(device, at_ms))
+
+    def lamp(self, device: I8, at_ms: I8, dimming: F8, state: I8 | None = None) -> Values:
+        """What lamps say that are dimmed so (0: dark); state: numbers of `_dimming`, full on or off by default."""
         keys = self.keys[device]
-        dimming, state = self._dimming(device, at_ms)
         volts = self._volts(device, at_ms)
         lit = dimming > 0
         noise = normal(keys, POWER, at_ms)
@@ -56,7 +59,7 @@ class Streetlight(Generic):
         power = np.where(lit, full, STANDBY_W + 0.25 * noise)
         factor = np.where(lit, self.power_factor[device], 0.45)
         return {
-            "power_state": self.states[state],
+            "power_state": self.states[lit.astype(np.int64) if state is None else state],
             "illuminance_level": dimming,
             "power_consumption": power,
             "voltage": volts,

@@ -1,8 +1,9 @@
 """Labels say exactly what is wrong in the stream."""
 
 from contracts.profiles import Profile
-from firmware_sim import faults
+from firmware_sim import faults, word_faults
 from firmware_sim.city import Faults
+from firmware_sim.labels import Fault
 from tests.unit.firmware_sim.city_fixture import DAY_MS, PROFILES, START_MS, city, read_all, small_fleet
 
 HOURS_24 = START_MS + DAY_MS
@@ -16,7 +17,7 @@ def schedule(seed=7, days=1):
 def test_the_opening_has_each_named_fault_where_the_shipped_detectors_can_see_it():
     kinds = {(row["municipality"], row["device"]): PROFILES[row["kind"]] for row in small_fleet()["devices"]}
     for seed in range(20):
-        early: dict[str, tuple[faults.Fault, Profile]] = {}
+        early: dict[str, tuple[Fault, Profile]] = {}
         for fault in schedule(seed):
             early.setdefault(fault.fault, (fault, kinds[fault.municipality, fault.device]))
         for name in ("stuck", "out_of_range", "silent"):
@@ -36,7 +37,7 @@ def test_the_opening_has_each_named_fault_where_the_shipped_detectors_can_see_it
 def test_a_longer_schedule_begins_with_the_shorter_one_and_no_device_has_two_faults_at_once():
     assert schedule(days=3)[: len(schedule(days=1))] == schedule(days=1)
     found = schedule(days=3)
-    assert len(found) > 30 and {fault.fault for fault in found} == set(faults.SHAPES)
+    assert len(found) > 30 and {fault.fault for fault in found} == {*faults.SHAPES, "unchanging", "daylight"}
     for i, fault in enumerate(found):
         for other in found[i + 1 :]:
             same = (fault.municipality, fault.device) == (other.municipality, other.device)
@@ -54,10 +55,10 @@ def test_from_25_minutes_on_a_few_lasting_faults_are_at_work_in_different_towns_
         assert len({x.municipality for x in opening}) == 3
         assert len({kind_of[x.municipality, x.device] for x in opening}) == 3
         counts = [
-            sum(x.onset_at <= at < x.end_at for x in found)
+            len({x.circuit or x.device for x in found if x.onset_at <= at < x.end_at})
             for at in range(START_MS + 25 * MINUTE_MS, START_MS + 3 * DAY_MS, 15 * MINUTE_MS)
         ]
-        assert sorted(counts)[len(counts) // 10] >= 3 and sorted(counts)[len(counts) * 9 // 10] <= 9
+        assert sorted(counts)[len(counts) // 10] >= 3 and sorted(counts)[len(counts) * 9 // 10] <= 10
         assert {x.fault for x in found if x.onset_at <= START_MS + 25 * MINUTE_MS} >= set(faults.OPENING)
 
 
@@ -96,7 +97,8 @@ def test_labels_match_the_stream_and_everything_else_is_as_without_faults(monkey
                     differing.setdefault((municipality, key[1], name), []).append(key[2])
     seen = set()
     for (municipality, device, name), instants in differing.items():
-        label = next(x for x in labels if (x.municipality, x.device, x.property) == (municipality, device, name))
+        mine = [x for x in labels if (x.municipality, x.device) == (municipality, device)]
+        label = next(x for x in mine if name == x.property or name in word_faults.touched(x))
         assert label.onset_at <= min(instants) and max(instants) < label.end_at
         seen.add(label)
     assert {label for label in labels if label.end_at <= HOURS_24} <= seen
@@ -142,3 +144,43 @@ def test_a_stuck_property_repeats_one_value_for_as_long_as_its_label_says():
     rows = read_all(played.streams[agent], HOURS_24)
     values = [v[stuck.property] for _, _, d, t, v in rows if d == stuck.device and stuck.onset_at <= t < stuck.end_at]
     assert len(values) == round(stuck.severity) and len(set(values)) == 1
+
+
+def of_device(played, fault, streams):
+    """(instant, values) of a faulty device while it is faulty. streams: what was read of the agents so far."""
+    rows = small_fleet()["devices"]
+    agent = next(
+        f"{row['municipality']}/{row['agent']}"
+        for row in rows
+        if (row["municipality"], row["device"]) == (fault.municipality, fault.device)
+    )
+    if agent not in streams:
+        streams[agent] = read_all(played.streams[agent], HOURS_24)
+    return [(t, v) for _, _, d, t, v in streams[agent] if d == fault.device and fault.onset_at <= t < fault.end_at]
+
+
+def test_lamps_burn_by_day_and_stay_dark_at_night_and_a_circuit_is_dark_as_a_whole():
+    played, streams = city(), {}
+    lamps = [x for x in played.faults.until(START_MS) if x.fault == "daylight" and x.onset_at < HOURS_24]
+    by_day, at_night = [x for x in lamps if x.severity > 0], [x for x in lamps if x.severity < 0]
+    assert len({x.circuit for x in lamps} - {""}) == 1 and len([x for x in at_night if x.circuit]) >= 5
+    assert by_day and any(not x.circuit for x in at_night)
+    for fault in [*by_day, *at_night[:2], next(x for x in at_night if x.circuit)]:
+        said = [values for _, values in of_device(played, fault, streams)]
+        assert said
+        if fault.severity > 0:
+            assert {values["power_state"] for values in said} == {"on"}
+            assert min(values["power_consumption"] for values in said) > 30
+        else:
+            assert {values["power_state"] for values in said} == {"off"}
+            assert max(values["power_consumption"] for values in said) < 4
+    for circuit in {x.circuit for x in lamps} - {""}:
+        rows = [row for row in small_fleet()["devices"] if row["attributes"].get("circuit") == circuit]
+        assert {row["device"] for row in rows} == {x.device for x in lamps if x.circuit == circuit}
+
+
+def test_a_bay_that_sticks_says_the_same_for_days():
+    played = city()
+    fault = next(x for x in played.faults.until(START_MS) if x.fault == "unchanging")
+    assert fault.end_at - fault.onset_at >= 12 * DAY_MS
+    assert len({values["status"] for _, values in of_device(played, fault, {})}) == 1
