@@ -1,8 +1,8 @@
-"""`dure screenshots`: pictures of the running dashboard, for the README and to look at: map, street, device and alarms,
-desk and phone, Korean and English, light and dark.
+"""`dure screenshots`: pictures of the running dashboard, for the README and to look at: map, street, device, alarms,
+one alarm, detectors and maintenance; desk and phone, Korean and English, light and dark.
 
-It signs in like anybody else and shows a device that has an alarm, when there is one. Needs Chromium and the
-`playwright` package; draws in software, so it works on a machine without a screen.
+It signs in like anybody else, by itself where a demo runs in this checkout, and shows a device that has an alarm, when
+there is one. Needs Chromium and the `playwright` package; draws in software, so it works on a machine without a screen.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import importlib.util
+import json
 import os
 import shutil
 import sys
@@ -37,6 +38,7 @@ SIZES = {1440: 900, 390: 844}
 SETTLE_MS = 1500
 WAIT_MS = 90_000
 ALARMED_MS = (10 * 60_000, 4 * 3_600_000)  # an alarm that the picture's six hours show well
+DEMOS = Path(__file__).parents[1] / ".dure" / "demo"
 PLAYWRIGHT = "dure screenshots: needs the playwright package: `./run test` installs it, or `pip install playwright`"
 
 
@@ -54,11 +56,21 @@ class Picture:
         return f"{self.view}-{self.language}-{self.width}{'-dark' if self.theme == 'dark' else ''}.png"
 
 
+@dataclass(frozen=True)
+class Demo:
+    """Where a running demo can be reached, and who may sign in there: passwords by name."""
+
+    url: str
+    passwords: dict[str, str]
+
+
 def pictures() -> list[Picture]:
     """All of them."""
-    light = [Picture(v, w, lang) for v in ("map", "device", "alarms") for w in SIZES for lang in ("ko", "en")]
+    views = ("map", "device", "alarms", "alarm", "detectors", "maintenance")
+    light = [Picture(view, width, language) for view in views for width in SIZES for language in ("ko", "en")]
     street = [Picture("street", 1440, "ko"), Picture("street", 1440, "en", "dark")]
-    return [*light, *street, Picture("map", 1440, "ko", "dark"), Picture("device", 390, "en", "dark")]
+    dark = [Picture("map", 1440, "ko", "dark"), Picture("alarm", 1440, "ko", "dark")]
+    return [*light, *street, *dark, Picture("device", 390, "en", "dark"), Picture("detectors", 390, "ko", "dark")]
 
 
 def chromium_path() -> str | None:
@@ -91,9 +103,9 @@ def sign_in(page: Page, url: str, name: str, password: str) -> None:
     page.wait_for_selector("[data-map][data-ready=yes][data-devices]", timeout=WAIT_MS)
 
 
-def device_to_show(page: Page, url: str) -> dict[str, Any]:
-    """A device with an open alarm on one of its quantities: the worst that has been open for a while, so that the chart
-    shows where it began and how it went on; else one that was alarmed; else the first lamp there is.
+def device_to_show(page: Page, url: str) -> tuple[dict[str, Any], int | None]:
+    """A device with an open alarm on one of its quantities, and that alarm: the worst that has been open for a while,
+    so that the chart shows where it began and how it went on; else one that was alarmed; else the first lamp there is.
     """
     for states in ("open,acknowledged", "cleared"):
         alarms = page.request.get(f"{url}/api/v1/alarms?state={states}&limit=500").json()["items"]
@@ -105,21 +117,23 @@ def device_to_show(page: Page, url: str) -> dict[str, Any]:
             told, key=lambda a: (ALARMED_MS[0] < newest - a["opened_at"] < ALARMED_MS[1], a["severity"], a["opened_at"])
         )
         found: dict[str, Any] = page.request.get(f"{url}/api/v1/devices/{worst['device_id']}").json()
-        return found
+        return found, worst["alarm_id"]
     first: dict[str, Any] = page.request.get(f"{url}/api/v1/devices?kind=streetlight&limit=1").json()["items"][0]
-    return first
+    return first, None
 
 
-def show(page: Page, view: str, device: dict[str, Any]) -> None:
+def show(page: Page, view: str, device: dict[str, Any], alarm_id: int | None) -> None:
     """Go to the view and wait until it is drawn."""
     place = f"15.60/{device['latitude']:.5f}/{device['longitude']:.5f}"
     target = {
         "map": "#/map",
         "street": f"#/map?m={place}",
         "device": f"#/map?device={device['device_id']}&span=6h&m={place}",
-        "alarms": "#/alarms",
+        "alarm": f"#/alarms?alarm={alarm_id}&m={place}" if alarm_id else "#/alarms",
     }
-    page.evaluate("hash => { location.hash = hash }", target[view])
+    page.evaluate("hash => { location.hash = hash }", target.get(view, f"#/{view}"))
+    if view == "alarm" and alarm_id:
+        page.wait_for_selector("[data-alarm-chart] canvas, [data-alarm-chart] [data-band]", timeout=WAIT_MS)
     if view == "device":
         page.wait_for_selector("[data-chart] canvas, [data-band]", timeout=WAIT_MS)
         for alarm in device["open_alarms"]:  # its chart shall be in the picture, with what stands above it
@@ -141,7 +155,7 @@ def take(url: str, out: Path, name: str, password: str, chromium: str) -> list[P
         for picture in pictures():
             page = open_page(browser, picture.width, picture.language, picture.theme)
             sign_in(page, url, name, password)
-            show(page, picture.view, device_to_show(page, url))
+            show(page, picture.view, *device_to_show(page, url))
             page.screenshot(path=out / picture.file)
             print(out / picture.file, flush=True)
             taken.append(out / picture.file)
@@ -150,19 +164,31 @@ def take(url: str, out: Path, name: str, password: str, chromium: str) -> list[P
     return taken
 
 
+def running_demo(folder: Path | None) -> Demo | None:
+    """The demo that runs in that folder; without one, what runs in this checkout. None when there is none."""
+    folders = [folder] if folder else sorted(DEMOS.glob("*"))
+    for each in folders:
+        if (file := each / "now.json").exists():
+            now = json.loads(file.read_text())
+            return Demo(now["url"], {one["name"]: one["password"] for one in now["accounts"]})
+    return None
+
+
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="dure screenshots",
-        description="Take the pictures of the running dashboard: map, street, device and alarms, at desk and phone "
-        "width, in Korean and English, light and dark.",
-        epilog="Example, beside a running demo: dure screenshots --url http://127.0.0.1:8080 --account operator",
+        description="Take the pictures of the running dashboard: map, street, device, alarms, one alarm, detectors and "
+        "maintenance, at desk and phone width, in Korean and English, light and dark.",
+        epilog="Beside a running demo it needs no option: address, account and password are the demo's. Elsewhere: "
+        "dure screenshots --url https://dure.example --account minji",
     )
-    parser.add_argument("--url", default="http://127.0.0.1:8080", help="where the dashboard is (default: %(default)s)")
+    parser.add_argument("--state", type=Path, help="folder of a running demo (default: what runs in this checkout)")
+    parser.add_argument("--url", help="where the dashboard is (default: the demo's)")
     parser.add_argument(
         "--out", type=Path, default=Path("docs/images"), help="folder for the pictures (default: %(default)s)"
     )
-    parser.add_argument("--account", default="operator", help="who signs in (default: %(default)s)")
-    parser.add_argument("--password-file", help="read the password from FILE, or - for stdin (default: ask)")
+    parser.add_argument("--account", help="who signs in (default: the demo's first, who sees everything)")
+    parser.add_argument("--password-file", help="read it from FILE, or - for stdin (default: the demo's, else ask)")
     parser.add_argument("--chromium", help="the browser (default: DURE_CHROMIUM, else the machine's chromium)")
     options = parser.parse_args(argv)
     chromium = options.chromium or chromium_path()
@@ -172,11 +198,19 @@ def main(argv: list[str]) -> int:
     if importlib.util.find_spec("playwright") is None:
         print(PLAYWRIGHT, file=sys.stderr)
         return 1
+    demo = None if options.url else running_demo(options.state)  # a demo's password goes to that demo only
+    passwords = demo.passwords if demo else {}
+    url = demo.url if demo else options.url
+    account = options.account or next(iter(passwords), None)
+    if url is None or account is None:
+        where = f"in {options.state}" if options.state else "in this checkout"
+        print(f"dure screenshots: no demo runs {where}; say where the city is: --url and --account", file=sys.stderr)
+        return 1
     if options.password_file is None:
-        password = getpass.getpass(f"password of {options.account}: ")
+        password = passwords.get(account) or getpass.getpass(f"password of {account}: ")
     elif options.password_file == "-":
         password = sys.stdin.readline().rstrip("\n")
     else:
         password = Path(options.password_file).read_text().strip()
-    take(options.url.rstrip("/"), options.out, options.account, password, chromium)
+    take(url.rstrip("/"), options.out, account, password, chromium)
     return 0
