@@ -12,20 +12,24 @@ where device_id = %s and condition = 'out_of_range:voltage' and state = any(%s) 
 STATE = "select state, acknowledged_by, assigned_to, closed_by, cause, note from alarm where alarm_id = %s"
 
 
-def raise_alarm(city: City, *, device: str = probe.LAMP, states: tuple[str, ...] = ("open", "acknowledged")) -> int:
-    """Mains voltage far too high at the probe's lamp; the alarm that comes of it, in one of these states."""
+QUIET_S = 900  # what is back sooner than this after it cleared is the same alarm
+
+
+def raise_alarm(city: City, *, states: tuple[str, ...] = ("open", "acknowledged")) -> int:
+    """Mains voltage far too high at the probe's mast; the new alarm that comes of it, in one of these states."""
     assert city.probe
-    lamp = city.device_id(device)
+    mast = city.device_id(probe.MAST)
+    city.probe.light("on", device=probe.MAST, after_s=QUIET_S)
     for _ in range(3):
-        city.probe.light("on", voltage=290.0, after_s=60)
-    return int(wait_for(lambda: city.rows(NEWEST, lamp, list(states)), 30)[0][0])
+        city.probe.light("on", device=probe.MAST, voltage=290.0, after_s=60)
+    return int(wait_for(lambda: city.rows(NEWEST, mast, list(states)), 30)[0][0])
 
 
 def settle(city: City, alarm: int) -> None:
-    """Voltage as it should be, until the alarm is no longer open."""
+    """Voltage and power as they should be, until the alarm is no longer open."""
     assert city.probe
     for _ in range(8):
-        city.probe.light("on", after_s=60)
+        city.probe.light("on", device=probe.MAST, after_s=60)
     wait_for(lambda: state(city, alarm)["state"] in ("cleared", "closed"), 30)
 
 

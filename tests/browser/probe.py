@@ -1,4 +1,7 @@
-"""An agent that says what a test wants said: batches as `dure edge` sends them, of one lamp and one bay."""
+"""An agent that says what a test wants said: batches as `dure edge` sends them, of some lamps and a bay.
+
+LAMP and BAY are well; MAST is the lamp to which things happen, and ROW are six lamps of one circuit.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,9 @@ import paho.mqtt.client as mqtt
 
 from contracts import topics, wire
 
-MUNICIPALITY, AGENT, LAMP, BAY = "41280", "probe", "probe-lamp", "probe-bay"
+MUNICIPALITY, AGENT, LAMP, BAY, MAST = "41280", "probe", "probe-lamp", "probe-bay", "probe-mast"
+CIRCUIT = "probe-circuit"
+ROW = [f"probe-row-{number}" for number in range(1, 7)]
 ENTRY = {"municipality": MUNICIPALITY, "agent": AGENT, "replay": False}
 DEVICES = [
     {
@@ -23,11 +28,16 @@ DEVICES = [
         "latitude": 37.7005,
         "longitude": longitude,
         "label": {"ko": ko, "en": en},
-        "attributes": {},
+        "attributes": {"circuit": CIRCUIT} if device in ROW else {},
     }
     for device, kind, longitude, ko, en in (
         (LAMP, "streetlight", 126.85, "시험 가로등", "Probe lamp"),
         (BAY, "parking_spot", 126.8506, "시험 주차면", "Probe bay"),
+        (MAST, "streetlight", 126.8512, "시험 기둥", "Probe mast"),
+        *(
+            (name, "streetlight", 126.852 + k * 0.0004, f"시험 줄 {k + 1}", f"Row {k + 1}")
+            for k, name in enumerate(ROW)
+        ),
     )
 ]
 
@@ -66,12 +76,14 @@ class Probe:
         self.client.publish(topic, payload, qos=1).wait_for_publish(10)
         return self.now_ms
 
-    def light(self, state: str, *, after_s: int = 1, voltage: float = 221.0, watts: float | None = None) -> int:
-        """What the lamp says when it is on, low or off."""
+    def light(
+        self, state: str, *, device: str = LAMP, after_s: int = 1, voltage: float = 221.0, watts: float | None = None
+    ) -> int:
+        """What a lamp says when it is on, low or off."""
         level = {"on": 1.0, "low": 0.6}.get(state, 0.0)
         power = level * 95.0 if watts is None else watts
         values = {"power_state": state, "illuminance_level": level, "power_consumption": power, "voltage": voltage}
-        return self.say(LAMP, "streetlight", after_s=after_s, **values, current=power / 220)
+        return self.say(device, "streetlight", after_s=after_s, **values, current=power / 220)
 
     def stop(self) -> None:
         self.client.disconnect()

@@ -22,8 +22,8 @@ BAND_PIXELS = """canvas => {
 
 
 def test_an_alarm_stands_out_on_the_map_as_soon_as_it_is_found(desk: Page, city: City) -> None:
-    lamp = city.device_id(probe.LAMP)
-    show_device(desk, lamp, probe.DEVICES[0]["latitude"], probe.DEVICES[0]["longitude"])
+    lamp, where = city.device_id(probe.MAST), probe.DEVICES[2]
+    show_device(desk, lamp, where["latitude"], where["longitude"])
     alarm = raise_alarm(city)
     wait_for(lambda: (icon(desk, lamp) or "").endswith("|critical"), 30)
     settle(city, alarm)
@@ -78,7 +78,7 @@ def test_one_click_leads_to_the_evidence_with_the_expected_band_drawn(desk: Page
     canvas = panel.locator("[data-chart=voltage] canvas")
     wait_for(lambda: canvas.count() and canvas.evaluate(BAND_PIXELS) > 40, 30)
     panel.get_by_role("button", name="Device", exact=True).click()
-    expect(desk.locator(f"[data-panel='{city.device_id(probe.LAMP)}'] [data-chart=voltage] canvas")).to_be_visible()
+    expect(desk.locator(f"[data-panel='{city.device_id(probe.MAST)}'] [data-chart=voltage] canvas")).to_be_visible()
     settle(city, alarm)
 
 
@@ -130,7 +130,7 @@ def test_an_alarm_lives_from_the_keyboard_and_the_trust_page_counts_what_it_was(
 def test_several_alarms_are_acknowledged_at_once(desk: Page, city: City) -> None:
     first = raise_alarm(city)
     assert city.probe
-    city.probe.light("on", watts=500.0)
+    city.probe.light("on", device=probe.MAST, voltage=290.0, watts=500.0)
     watts = "select alarm_id from alarm where condition = 'out_of_range:power_consumption' and state = 'open'"
     second = int(wait_for(lambda: city.rows(watts), 30)[0][0])
     go(desk, "#/alarms?detector=out_of_range")

@@ -49,11 +49,11 @@ def test_a_lamp_lights_up_on_the_screen_when_it_lights_up_in_the_street(desk: Pa
     city.probe.light("off")
     lamp = city.device_id(probe.LAMP)
     show_device(desk, lamp, LAMP["latitude"], LAMP["longitude"])
-    wait_for(lambda: icon(desk, lamp) == "device|lamp|off|ok", 30)
+    wait_for(lambda: (icon(desk, lamp) or "").startswith("device|lamp|off|"), 30)
     desk.wait_for_timeout(1500)
     assert yellow_pixels(desk, lamp) == 0
     city.probe.light("on")
-    wait_for(lambda: icon(desk, lamp) == "device|lamp|on|ok", 30)
+    wait_for(lambda: (icon(desk, lamp) or "").startswith("device|lamp|on|"), 30)
     wait_for(lambda: yellow_pixels(desk, lamp) > 30, 10)
     assert city.rows("select power_state from newest_streetlight where device_id = %s", lamp) == [(1,)]
 
@@ -63,9 +63,9 @@ def test_a_bay_is_taken_on_the_screen_when_a_car_parks(desk: Page, city: City) -
     city.probe.say(probe.BAY, "parking_spot", status="free")
     bay = city.device_id(probe.BAY)
     show_device(desk, bay, BAY["latitude"], BAY["longitude"])
-    wait_for(lambda: icon(desk, bay) == "device|bay|free|ok", 30)
+    wait_for(lambda: (icon(desk, bay) or "").startswith("device|bay|free|"), 30)
     city.probe.say(probe.BAY, "parking_spot", status="occupied")
-    wait_for(lambda: icon(desk, bay) == "device|bay|occupied|ok", 30)
+    wait_for(lambda: (icon(desk, bay) or "").startswith("device|bay|occupied|"), 30)
 
 
 def test_a_filter_leaves_only_what_it_names(desk: Page, city: City) -> None:

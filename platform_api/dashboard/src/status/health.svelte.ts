@@ -9,11 +9,18 @@ class Health {
   status = $state.raw<Status | null>(null);
   agents = $state.raw<Agent[] | null>(null);
   failed = $state(false);
+  statusFailed = $state(false);
 
   /** Keeps `status` fresh until the returned function is called. */
   watch(): () => void {
     return every(STATUS_MS, async () => {
-      this.status = await api.status();
+      try {
+        this.status = await api.status();
+        this.statusFailed = false;
+      } catch (problem) {
+        this.statusFailed = true;
+        throw problem;
+      }
     });
   }
 
