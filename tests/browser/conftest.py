@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from platform_api.screenshots_cli import CHROMIUM_ARGUMENTS, chromium_path, open_page, sign_in
 from tests.browser.city import ROOT, City
 
+expect.set_options(timeout=20_000)  # a machine that also builds or tests something else is slow, and not wrong
 DIST = ROOT / "platform_api" / "dashboard" / "dist" / "index.html"
 
 

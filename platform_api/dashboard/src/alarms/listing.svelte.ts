@@ -3,6 +3,7 @@
  * Asked again when alarms change, at most once a second; what is shown stays until the new answer is there.
  */
 import * as api from "../api/client";
+import { Pace } from "../api/pace";
 import type { Alarm, AlarmPage } from "../api/types";
 import { question, questions, rowsOf, type Choice } from "./choice";
 
@@ -21,8 +22,7 @@ export class Listing {
   #choice: Choice | null = null;
   #turn = 0;
   #left: { question: number; after: number | null } | null = null;
-  #timer: ReturnType<typeof setTimeout> | null = null;
-  #askedAt = 0;
+  #pace = new Pace(() => void this.#load(Math.min(MOST_AGAIN, Math.max(PAGE, this.alarms.length))), AGAIN_MS);
 
   /** Shows another choice: what was shown is gone. */
   async show(choice: Choice): Promise<void> {
@@ -34,11 +34,7 @@ export class Listing {
 
   /** Something changed: ask again for as much as is shown. */
   freshen(): void {
-    if (!this.#choice || this.#timer) return;
-    this.#timer = setTimeout(() => {
-      this.#timer = null;
-      void this.#load(Math.min(MOST_AGAIN, Math.max(PAGE, this.alarms.length)));
-    }, Math.max(150, this.#askedAt + AGAIN_MS - Date.now()));
+    if (this.#choice) this.#pace.soon();
   }
 
   async next(): Promise<void> {
@@ -54,21 +50,13 @@ export class Listing {
     this.members = members;
   }
 
-  /** What somebody here has just changed, at once. */
-  put(changed: Alarm): void {
-    const swap = (all: Alarm[]) => all.map((a) => (a.alarm_id === changed.alarm_id ? { ...a, ...changed } : a));
-    this.alarms = swap(this.alarms);
-    this.members = new Map([...this.members].map(([id, all]) => [id, swap(all)]));
-  }
-
   stop(): void {
-    if (this.#timer) clearTimeout(this.#timer);
+    this.#pace.stop();
     this.#choice = null;
   }
 
   async #load(rows: number): Promise<void> {
     const turn = (this.#turn += 1);
-    this.#askedAt = Date.now();
     try {
       const open = [...this.members.keys()];
       const counting = this.#choice ? api.alarms({ ...question(this.#choice), limit: 1 }) : null;
