@@ -41,6 +41,8 @@ class Faults:
         self._fleet = Fleet({profile.kind: profile})
         self._fleet.make_room(profile.kind, n_series)
         if peers is not None:
+            self._fleet.group(profile.kind, np.ascontiguousarray(peers, np.int32))
+        if peers is not None:
             self._fleet.group(profile.kind, np.asarray(peers, np.int32))
         self._raised = np.zeros(n_series, np.int32)  # conditions at work
         self._fell: list[Finding] = []  # silences that a flush found, for the next sweep to tell
@@ -67,7 +69,7 @@ class Faults:
             scores[after] = float(self._raised[finding.slot] > 0)
             if finding.begins:
                 scores[row] = 1.0
-                codes[row] = codes[row] or DETECTOR_CODES[finding.detector]
+                codes[row] = codes[row] or DETECTOR_CODES.get(finding.detector, 0)  # a counter's restart has none
         return scores, codes
 
     def sweep(self, now_s: int) -> tuple[Array, Array]:

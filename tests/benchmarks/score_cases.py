@@ -27,6 +27,7 @@ POLL_S = 300
 SCREEN = 40  # lines
 TOGETHER = 3  # garages of a source that fall silent at the same poll
 SOON_S = 3600
+DAY_S = 86_400
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +41,12 @@ def run(options: argparse.Namespace) -> list[Case]:
     progress(f"{len(found.name)} garages")
     detector = Watched(fleet.Faults(len(found.name), FREE, found.source))
     alarms = play(detector, [healthy(*one) for one in found.series], POLL_S)
-    return [*of_garages(found, alarms, detector.held()), *fortnight(found, alarms)]
+    return [
+        *of_garages(found, alarms, detector.held()),
+        *of_bays(options.city),
+        *of_lamp(options.city),
+        *fortnight(found, alarms),
+    ]
 
 
 class Watched:
@@ -81,6 +87,33 @@ def of_garages(found: Garages, alarms: Alarms, held: Alarms) -> list[Case]:
             [_heard(alarms, n, a, b, "silent") for n, a, b in silences],
         ),
         _case("counters that did not move for a fortnight", [_heard(alarms, n, code="stuck") for n in still]),
+    ]
+
+
+def of_bays(city: Path) -> list[Case]:
+    """Melbourne's bays that have not changed for a month, and those that changed within a week."""
+    bays, findings = recordings.played(city / recordings.BAYS, "melbourne")
+    age_s = {one.name: (max(one.observations) - min(one.observations)) // 1000 for one in bays.devices}
+    said = {name for name, item in findings if item.begins}
+    return [
+        _case(
+            "Melbourne: bays unchanged for a month", [name in said for name, age in age_s.items() if age > 30 * DAY_S]
+        ),
+        _case(
+            "Melbourne: bays changed within a week", [name in said for name, age in age_s.items() if age < 7 * DAY_S]
+        ),
+    ]
+
+
+def of_lamp(city: Path) -> list[Case]:
+    """HEED's lamp that burned until its battery disconnected: how long after sunrise it was said."""
+    lamp, findings = recordings.played(city / recordings.LAMP, "heed")
+    begun = [item.at_ms for _, item in findings if item.detector == "daylight" and item.begins]
+    last_ms = max(lamp.devices[0].observations)
+    burning = [last_ms - at for at in begun[-1:]]
+    return [
+        _case("HEED: the lamp that was left burning", [bool(begun)]),
+        case("HEED: said before the battery was empty", burning[0] / 3_600_000 if burning else float("nan"), "h"),
     ]
 
 

@@ -14,13 +14,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ingest_service.columns import Array
+from contracts import profiles
+from firmware_sim.recordings import places, recording, recording_map
+from firmware_sim.recordings.recording import Recording
+from ingest_service.columns import Array, Block, empty_columns
+from ingest_service.detection.fleet import Finding, Fleet
+from ingest_service.registry import About, Registry
 from tests.benchmarks.score_counting import DROPOUT
 from tests.benchmarks.score_injection import CELLS
 from tests.benchmarks.score_trial import Source
 
 CITY = Path(__file__).parents[2].parent / "shared" / "data" / "city"
 GARAGES, BIRMINGHAM = "parking_garages_de", "parking_birmingham"
+BAYS = "parking_bays_melbourne/on-street-parking-bay-sensors_2024-12-09.csv.gz"
+LAMP = "streetlight_heed/bluesolar_first_part.csv.gz"
 FORTNIGHT = "2026-06-01_2026-06-14"
 HEARD_S = 5400  # the longest that a healthy source of several garages reports no change at night
 FREE, OCCUPIED = "off_street_parking.available_spot_number", "off_street_parking.occupied_spot_number"
@@ -115,3 +122,37 @@ def birmingham(city: Path) -> list[tuple[Array, Array]]:
         if value.min() >= 0 and len(t) > 400:
             found.append((t, value))
     return found
+
+
+def played(file: Path, map_name: str) -> tuple[Recording, list[tuple[str, Finding]]]:
+    """A recording, read through the simulator's map and registered as `dure register` would; findings by device."""
+    shipped = profiles.load(environ={})
+    chosen = recording_map.read(recording_map.find(map_name), shipped)
+    profile = shipped[chosen.kind]
+    found = recording.read(file, chosen, profile)
+    manifest = places.fleet_of(found, file)
+    registry, fleet = Registry(), Fleet(shipped)
+    town = manifest["municipalities"][0]
+    registry.put_municipality(town["code"], town["time_zone"])
+    registry.put_agent(1, town["code"], manifest["agents"][0]["agent"], True)
+    names = [row["device"] for row in manifest["devices"]]
+    for number, row in enumerate(manifest["devices"]):
+        about = About(1, row["latitude"], row["longitude"], by_change=chosen.reports == "changes")
+        registry.put_device(number + 1, town["code"], row["device"], chosen.kind, about)
+    registry.instruct(fleet)
+    slot_of = {name: registry.slot_of_id(number + 1, chosen.kind) for number, name in enumerate(names)}
+    observed = sorted(
+        (at_ms, slot_of[device.name], values)
+        for device in found.devices
+        for at_ms, values in device.observations.items()
+    )
+    slots = np.array([slot for _, slot, _ in observed], np.int64)
+    columns = empty_columns(profile, len(observed))
+    for row, (_, _, values) in enumerate(observed):
+        for key, value in values.items():
+            item = profile.properties[key]
+            columns[key][row] = item.values.index(value) if item.type == "enum" else value
+    at_ms = np.array([at for at, _, _ in observed], np.int64)
+    zeros = np.zeros(len(observed), np.int32)
+    findings = fleet.examine([Block(chosen.kind, slots.astype(np.int32) + 1, slots, at_ms, zeros, columns)], {})
+    return found, [(names[registry.devices_of[chosen.kind][item.slot] - 1], item) for item in findings]

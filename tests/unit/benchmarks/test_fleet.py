@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from contracts.profiles import DETECTOR_CODES
+from contracts.profiles import DETECTOR_CODES, load
 from tests.benchmarks.fleet import Faults
 
 
@@ -63,3 +63,21 @@ def test_a_batch_cut_in_pieces_gives_the_same_codes():
 def test_a_property_that_nobody_knows_is_refused_with_what_is_known():
     with pytest.raises(ValueError, match=r"cannot watch 'bin.level': no such property; known are .*voltage"):
         Faults(1, "bin.level")
+
+
+def test_every_shipped_property_can_be_watched():
+    for kind, profile in load(environ={}).items():
+        for item in profile.properties.values():
+            faults = Faults(4, f"{kind}.{item.name}", np.zeros(4, np.int32))
+            scores, codes = faults.update(np.arange(4), np.full(4, 1_772_409_600), np.zeros(4))
+            assert len(scores) == len(codes) == 4
+            faults.sweep(1_772_409_600 + 86_400)
+
+
+def test_a_bay_that_never_changes_while_its_neighbours_do_is_named():
+    days, n = 60, 12
+    t = np.arange(0, days * 86_400, 3600).repeat(n)
+    index = np.tile(np.arange(n, dtype=np.int32), len(t) // n)
+    value = np.where(index == 0, 1, (t // 14_400 + index) % 2)
+    _, codes = Faults(n, "parking_spot.status", np.zeros(n, np.int32)).update(index, t + 1_772_409_600, value)
+    assert set(index[codes == DETECTOR_CODES["unchanging"]].tolist()) == {0}
