@@ -172,7 +172,7 @@ def _flushes(connection: Connection, day: Day) -> float:
                 for rows in newest.due(NEWEST_ROWS):
                     statements.newest_put(connection, day.kinds[rows.kind], rows)
             rollup_marks.put(connection, blocks)
-            statements.journal_put(connection, number, journal.entries(blocks, clocks, shards, agents))
+            statements.journal_put(connection, number, journal.entries(blocks, clocks, shards, agents), True)
         newest.keep()
     with connection.transaction():
         for rows in newest.due(1 << 40):

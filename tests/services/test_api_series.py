@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from platform_api.models.series import Series
 from tests.services.api_fixture import NOON, City, city, client_of, problem
 
 __all__ = ["city"]
@@ -49,6 +50,7 @@ async def series(city: City, device_id: int = 9001, raw_span_h: int = 72, **para
         answer = await client.get(f"/api/v1/devices/{device_id}/series", params=parameters)
     assert answer.status_code == 200, answer.text
     shown: dict[str, Any] = answer.json()
+    assert Series.model_validate(shown).model_dump(mode="json", by_alias=True) == shown  # as the interface says
     count = len(shown["observed_at"])
     assert shown["observed_at"] == sorted(shown["observed_at"])
     assert count <= int(str(parameters.get("points", 600)))
