@@ -160,8 +160,9 @@ class City:
             self.probe.stop()
         for name in reversed(list(self.processes)):
             process = self.processes.pop(name)
-            process.terminate()
             if name == "sim":
+                process.kill()  # asked nicely, it would first play its day to the end
+            else:
                 process.terminate()
             try:
                 process.wait(STOP_S)
