@@ -1,4 +1,4 @@
-"""Storage goes on while detection catches up, and whatever dies meanwhile, the alarms are those of an undisturbed run."""
+"""Storage goes on while detection catches up; whatever dies meanwhile, the alarms are those of an undisturbed run."""
 
 import threading
 from collections.abc import Iterator
