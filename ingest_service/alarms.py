@@ -65,7 +65,7 @@ def _change(finding: Finding, fleet: Fleet, registry: Registry, profile: Profile
         condition = f"{finding.detector}:{finding.property}"
         chosen = getattr(profile.properties[finding.property].detectors, finding.detector, None)  # None: merely noted
         severity = chosen.severity if chosen else "info"
-    evidence: dict[str, Any] = {"parameters": fleet.parameters(finding.kind, finding.property)}
+    evidence: dict[str, Any] = {"parameters": fleet.parameters(finding.kind, finding.property, finding.detector)}
     if finding.value is not None:
         evidence |= {
             "values": [finding.value],
@@ -74,6 +74,8 @@ def _change(finding: Finding, fleet: Fleet, registry: Registry, profile: Profile
             "high": finding.high,
             "expected": finding.expected,
         }
+    if finding.score is not None:
+        evidence["score"] = finding.score
     return Change(
         registry.town_of_id(device_id),
         device_id,

@@ -42,6 +42,7 @@ class Finding(msgspec.Struct, frozen=True):
     low: float | None
     high: float | None
     expected: float | None
+    score: float | None = None
 
 
 class _Monitor:
@@ -257,15 +258,13 @@ class Fleet:
             self._undo.append((name, "/silent", slots, np.zeros(n, np.uint8)))
         return [_silent(name, slot, True, int(state.heard_ms[slot]) + kind.limit_ms) for slot in slots.tolist()]
 
-    def parameters(self, kind: str, name: str | None) -> dict[str, Any]:
+    def parameters(self, kind: str, name: str | None, detector: str) -> dict[str, Any]:
         """The limits that a detector judged by, for an alarm's evidence."""
         if name is None:
             return {"silent_after_s": self.kinds[kind].limit_ms // 1000}
-        if name not in self.kinds[kind].monitors:
-            watches = self.kinds[kind].watches.values()
-            return {
-                key: value for watch in watches if watch.property == name for key, value in watch.parameters().items()
-            }
+        watch = self.kinds[kind].watches.get(f"{detector}:{name}")
+        if watch is not None or name not in self.kinds[kind].monitors:
+            return watch.parameters() if watch else {}
         limits = self.kinds[kind].monitors[name].limits
         return {key: value for key, value in limits._asdict().items() if np.isfinite(value)}
 
@@ -348,6 +347,7 @@ def _noted(block: Block, name: str, noted: Noted) -> Finding:
         noted.low,
         noted.high,
         noted.expected,
+        noted.score,
     )
 
 

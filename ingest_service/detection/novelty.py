@@ -34,7 +34,6 @@ class Constants(NamedTuple):
     hour_days: float = 14.0  # days that an hour of the day remembers: each weekday twice
     hour_ready_ms: float = 2 * 86_400_000.0  # since when hours of the day say anything: each was seen on two days
     quiet: float = 300.0  # values after which a score has faded to a third: a day of readings every five minutes
-    influence: float = 5.0  # mean excesses at which one excess is cut, so that one outlier does not hide the next
     trust: float = 4.0  # excesses that the first guess of their mean is worth
 
 
@@ -111,7 +110,7 @@ def surprise(series: Any, view: int, distance: float, c: Any) -> float:
         excess = y - edge
         if n > ENOUGH:
             said = max(0.0, excess / beyond - math.log(2.0 * c.tail * share))
-        beyond += (min(excess, c.influence * beyond) - beyond) / (c.tail * min(c.memory, n) + c.trust)
+        beyond += (excess - beyond) / (c.tail * min(c.memory, n) + c.trust)
         series.beyond[view, side] = max(LEAST_BEYOND, beyond)
         edge += gain * (1.0 - c.tail)
     else:

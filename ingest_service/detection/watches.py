@@ -1,5 +1,5 @@
-"""What a kind's profile watches besides numbers: counters, words that should change, lamps. One object a property and
-monitor, each with its state by slot.
+"""What a kind's profile watches besides numbers: counters, what is unusual, words that should change, lamps. One object
+a property and monitor, each with its state by slot.
 
 A watch says what it noted; the fleet remembers, takes back, saves and restores its `arrays`. `recount` follows when
 the fleet has put old state back, `before_save` and `settle` stand around a restart. What the registry knows comes by
@@ -13,7 +13,8 @@ import numpy as np
 
 from contracts.profiles import Profile, Property
 from ingest_service.columns import Array, Block, as_float
-from ingest_service.detection import counters, daylight, unchanging
+from ingest_service.detection import counters, daylight, novelty, unchanging
+from ingest_service.detection.novelty import Novelty
 from ingest_service.detection.peers import NOBODY
 from ingest_service.detection.places import Places
 
@@ -28,6 +29,7 @@ class Noted(NamedTuple):
     low: float | None = None
     high: float | None = None
     expected: float | None = None
+    score: float | None = None
 
 
 class Watch(Protocol):
@@ -51,6 +53,8 @@ def watches_of(profile: Profile) -> dict[str, Watch]:
     for item in profile.properties.values():
         if item.detectors.backwards is not None:
             found.append(Counters(item))
+        if item.detectors.novelty is not None:
+            found.append(Unusual(item))
         if item.detectors.unchanging is not None:
             found.append(Words(item))
         if item.detectors.daylight is not None:
@@ -113,6 +117,45 @@ class Counters(_Alone):
 
     def parameters(self) -> dict[str, Any]:
         return {"modulus": self._chosen.modulus, "restart_loss_s": self._chosen.restart_loss_s}
+
+
+class Unusual(_Alone):
+    """A property whose novelty is scored."""
+
+    detector = "novelty"
+
+    def __init__(self, item: Property) -> None:
+        assert item.detectors.novelty is not None
+        self.property = item.name
+        self._item = item
+        self._chosen = item.detectors.novelty
+        self._novelty = Novelty(0, None, self._chosen.threshold, self._chosen.clear_after)
+        self.state: Any = self._novelty.state  # record array
+
+    def grow(self, n: int) -> None:
+        self.state = self._novelty.state = _grown(self.state, novelty.new_state(n - len(self.state)))
+
+    def examine(self, block: Block) -> list[Noted]:
+        column = block.columns[self.property]
+        values = column if self._item.type == "number" else as_float(self._item, column)
+        score, changes, band = self._novelty.examine(block.slot, block.observed_ms, values)
+        return [
+            Noted(
+                row,
+                self.detector,
+                changes[row] == novelty.BEGINS,
+                float(values[row]),
+                low,
+                high,
+                expected,
+                float(score[row]),
+            )
+            for row in np.flatnonzero(changes).tolist()
+            for low, expected, high in [band[row].tolist()]
+        ]
+
+    def parameters(self) -> dict[str, Any]:
+        return {"threshold": self._chosen.threshold, "clear_after": self._chosen.clear_after}
 
 
 class Words(_Alone):

@@ -33,6 +33,7 @@ unit = "kW.h"
 decimals = 1
 plausible = [0.0, 1000000.0]
 detectors.backwards = { modulus = 1000.0 }
+detectors.novelty = { threshold = 0.3, clear_after = 2 }
 """
 AGENTS = {11: "pole-01", 12: "pole-02"}
 BAYS = 14  # of two agents, in two areas

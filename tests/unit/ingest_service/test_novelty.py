@@ -3,8 +3,12 @@
 import numpy as np
 import pytest
 
+from ingest_service import alarms
+from ingest_service.columns import Block, empty_columns
 from ingest_service.detection import novelty
+from ingest_service.detection.fleet import Fleet
 from ingest_service.detection.novelty import Novelty
+from tests.city_of_tests import KINDS, NOW_MS, registry
 
 FIVE_MINUTES_MS = 300_000
 DAY = 288
@@ -113,3 +117,31 @@ def test_an_alarm_still_ends_when_the_series_has_to_start_anew():
     _, changes, _ = detector.examine(np.zeros(3, np.int64), at_ms, np.array([20.0, 20.5, 20.1]))
     assert novelty.ENDS in changes
     assert detector.anew == 1
+
+
+def test_a_bin_that_warms_without_burning_is_an_alarm_with_its_score_and_what_this_hour_brings():
+    known, fleet = registry(), Fleet(KINDS)
+    slot = known.slot_of_id(103, "waste_container")
+    values = np.round(days(8, noise=0.3), 1)
+    values[7 * DAY + 100 :] += 20  # 45 degrees
+    n = len(values)
+    columns = empty_columns(KINDS["waste_container"], n)
+    columns["temperature"] = values.astype(np.float32)
+    at_ms = NOW_MS + FIVE_MINUTES_MS * np.arange(n, dtype=np.int64)
+    block = Block(
+        "waste_container",
+        np.full(n, 103, np.int32),
+        np.full(n, slot, np.int64),
+        at_ms,
+        np.zeros(n, np.int32),
+        columns,
+    )
+    found = [finding for finding in fleet.examine([block], {}) if finding.detector == "novelty"]
+    assert [finding.begins for finding in found] == [True, False]
+    assert found[0].at_ms == at_ms[7 * DAY + 100]
+    change = alarms.changes(found, fleet, known, KINDS)[0]
+    assert (change.condition, change.severity) == ("novelty:temperature", alarms.SEVERITY["info"])
+    evidence = change.evidence
+    assert evidence["parameters"] == {"threshold": 0.8, "clear_after": 12}
+    assert 0.8 <= evidence["score"] <= 1
+    assert evidence["low"] < evidence["expected"] < evidence["high"] < evidence["values"][0]
