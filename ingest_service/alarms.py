@@ -3,6 +3,7 @@
 One open alarm per device and condition is the database's promise (a unique key); this module says what to ask of it.
 """
 
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -36,8 +37,16 @@ class Change(msgspec.Struct, frozen=True):
 
 
 def changes(findings: list[Finding], fleet: Fleet, registry: Registry, profiles: dict[str, Profile]) -> list[Change]:
-    """Changes in the order found."""
-    return [_change(finding, fleet, registry, profiles[finding.kind]) for finding in findings]
+    """Changes in the order found; silences that a sweep found together, in the order of their time.
+
+    A sweep goes by slot, and how many it finds at once depends on the flush: by their time, the devices of an agent are
+    in the same order however flushes are cut.
+    """
+    made: list[Change] = []
+    for swept, run in groupby(findings, key=lambda finding: finding.begins and finding.detector == "silent"):
+        found = [_change(finding, fleet, registry, profiles[finding.kind]) for finding in run]
+        made += sorted(found, key=lambda change: (change.at_ms, change.device_id or 0)) if swept else found
+    return made
 
 
 def agent_silent(agent: Agent, begins: bool, at_ms: int, silent_after_s: int) -> Change:

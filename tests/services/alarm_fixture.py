@@ -57,7 +57,7 @@ def street(database: Database, circuits: int = 4, lamps: int = 8, agents: int = 
             "INSERT INTO agent (agent_id, municipality, name) SELECT i, %s, 'pole-' || i FROM generate_series(1, %s) i",
             (TOWN, agents),
         )
-        connection.execute("INSERT INTO agent (agent_id, municipality, name) VALUES (1000, %s, 'paju')", (OTHER,))
+        connection.execute("INSERT INTO agent (agent_id, municipality, name) VALUES (9000, %s, 'paju')", (OTHER,))
         connection.execute(
             "INSERT INTO device (device_id, municipality, name, kind, agent_id, attributes) SELECT 1 + c * %s + l, %s, "
             "'sl-' || 1 + c * %s + l, 'streetlight', 1 + c %% %s, jsonb_build_object('circuit', 'c' || c) "
