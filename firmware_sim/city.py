@@ -6,7 +6,7 @@ import numpy as np
 
 from contracts.profiles import Profile, Property
 from firmware_sim import faults, word_faults
-from firmware_sim.labels import Fault
+from firmware_sim.labels import Fault, Shape
 from firmware_sim.physics import physics_of
 from firmware_sim.physics.generic import Generic, Values
 from firmware_sim.physics.population import Population, standard_offset_ms
@@ -20,8 +20,16 @@ DAY_MS = 86_400_000
 class Faults:
     """The schedule, made longer as time passes."""
 
-    def __init__(self, devices: list[dict[str, Any]], profiles: dict[str, Profile], seed: int, start_ms: int) -> None:
+    def __init__(
+        self,
+        devices: list[dict[str, Any]],
+        profiles: dict[str, Profile],
+        seed: int,
+        start_ms: int,
+        shapes: tuple[Shape, ...] = faults.SHAPES,
+    ) -> None:
         self._devices, self._profiles, self._seed, self._start_ms = devices, profiles, seed, start_ms
+        self._shapes = shapes
         self._days = 0
         self._all: list[Fault] = []
         self._of: dict[tuple[str, str], list[Fault]] = {}
@@ -30,7 +38,7 @@ class Faults:
         """Every fault that begins before the end of the 24 hours which hold to_ms."""
         days = max(1, (to_ms - self._start_ms) // DAY_MS + 1)
         if days > self._days:
-            self._all = faults.schedule(self._devices, self._profiles, self._seed, self._start_ms, days)
+            self._all = faults.schedule(self._devices, self._profiles, self._seed, self._start_ms, days, self._shapes)
             self._days = days
             self._of = {}
             for fault in self._all:
@@ -83,7 +91,7 @@ class AgentBlocks:
     def _instants(self, number: int) -> list[tuple[I8, I8]]:
         """(device, observed_at) of each kind, less what silences swallow."""
         from_ms, to_ms = max(number * BLOCK_MS, self._start_ms), (number + 1) * BLOCK_MS
-        at_work = [fault for fault in self._at_work(from_ms, to_ms) if fault.fault == "silent"]
+        at_work = [fault for fault in self._at_work(from_ms, to_ms) if fault.fault in ("silent", "duplicates")]
         found = []
         for i, physics in enumerate(self._physics):
             device, at = physics.instants(from_ms, to_ms)
@@ -91,6 +99,8 @@ class AgentBlocks:
             if quiet:
                 heard = ~faults.silenced(quiet, self._number_of[i], device, at)
                 device, at = device[heard], at[heard]
+                again = faults.repeated(quiet, self._number_of[i], device, at)
+                device, at = np.concatenate([device, device[again]]), np.concatenate([at, at[again]])
             found.append((device, at))
         return found
 
@@ -100,13 +110,17 @@ class AgentBlocks:
     def _columns(self, i: int, device: I8, at: I8) -> dict[str, Column]:
         physics, properties = self._physics[i], self._physics[i].profile.properties
         values = physics.values(device, at)
+        said_at = at.copy()
         if len(at):
             for fault in self._at_work(int(at.min()), int(at.max()) + 1):
                 if fault.property is not None and fault.device in self._number_of[i]:
                     _alter(
                         fault, properties[fault.property], physics, self._number_of[i][fault.device], values, device, at
                     )
-        columns: dict[str, Column] = {"device": self._names[i][device].tolist(), "observed_at": at.tolist()}
+                elif fault.fault == "clock_skew" and fault.device in self._number_of[i]:
+                    skewed = (device == self._number_of[i][fault.device]) & (at >= fault.onset_at) & (at < fault.end_at)
+                    said_at[skewed] += round(fault.severity) * 1000
+        columns: dict[str, Column] = {"device": self._names[i][device].tolist(), "observed_at": said_at.tolist()}
         for name, item in properties.items():
             if name in values:
                 columns[name] = _rounded(item, values[name])
@@ -123,12 +137,12 @@ def _alter(fault: Fault, item: Property, physics: Generic, number: int, values: 
         word_faults.alter(fault, physics, number, values, rows, at[rows])
         return
 
-    def at_onset() -> float:
-        return float(physics.values(np.array([number]), np.array([fault.onset_at]))[str(fault.property)][0])
+    def true_at(instant: int) -> float:
+        return float(physics.values(np.array([number]), np.array([instant]))[str(fault.property)][0])
 
     column = values[fault.property].astype(np.float64)
-    said = faults.apply(fault, item, column[rows], at[rows], at_onset)
-    column[rows] = said if fault.fault == "out_of_range" else faults.in_range(item, said)
+    said = faults.apply(fault, item, column[rows], at[rows], true_at)
+    column[rows] = said if fault.fault in ("out_of_range", "unit_error") else faults.in_range(item, said)
     values[fault.property] = column
 
 
@@ -148,9 +162,15 @@ class City:
     """Every agent of a fleet."""
 
     def __init__(
-        self, fleet: dict[str, Any], profiles: dict[str, Profile], seed: int, start_ms: int, group_ms: int
+        self,
+        fleet: dict[str, Any],
+        profiles: dict[str, Profile],
+        seed: int,
+        start_ms: int,
+        group_ms: int,
+        schedule: Faults | None = None,
     ) -> None:
-        self.faults = Faults(fleet["devices"], profiles, seed, start_ms)
+        self.faults = schedule or Faults(fleet["devices"], profiles, seed, start_ms)
         zones = {row["code"]: row["time_zone"] for row in fleet["municipalities"]}
         mine: dict[str, dict[str, list[dict[str, Any]]]] = {
             f"{row['municipality']}/{row['agent']}": {} for row in fleet["agents"]

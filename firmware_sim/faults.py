@@ -20,6 +20,10 @@ from firmware_sim.physics.generic import normal_range
 from firmware_sim.randomness import F8, I8, key_of, normal
 
 SHAPES: tuple[Shape, ...] = ("spike", "stuck", "out_of_range", "silent", "offset", "drift", "noise")
+# Only where they are asked for: reports that come twice or at times that never were, values that nobody believes.
+UNRULY: tuple[Shape, ...] = ("intermittent", "unit_error", "duplicates", "clock_skew")
+HANGS, LIVES = 12, 6  # periods that an intermittent fault hangs, and then lives
+SKEWS_S = (-86_400, -3600, 3600, 86_400)
 OPENING: tuple[Shape, ...] = ("stuck", "out_of_range", "silent", "spike")
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
 FAULTS_A_DAY = 12
@@ -57,7 +61,12 @@ RESIDUAL = {
 
 
 def schedule(
-    devices: list[dict[str, Any]], profiles: dict[str, Profile], seed: int, start_ms: int, days: int = 1
+    devices: list[dict[str, Any]],
+    profiles: dict[str, Profile],
+    seed: int,
+    start_ms: int,
+    days: int = 1,
+    shapes: tuple[Shape, ...] = SHAPES,
 ) -> list[Fault]:
     """Faults that begin in the first `days` x 24 h after start_ms, in order of onset; no device has two of them
     within a day.
@@ -73,7 +82,7 @@ def schedule(
         }
         opening = OPENING if day == 0 else ()
         for number, shape in enumerate(
-            (*opening, *(SHAPES[i] for i in random.permutation(np.arange(FAULTS_A_DAY) % len(SHAPES))))
+            (*opening, *(shapes[i] for i in random.permutation(np.arange(FAULTS_A_DAY) % len(shapes))))
         ):
             if number < len(opening):
                 # The spike waits until the profile's own detector has seen its warm-up.
@@ -136,17 +145,21 @@ Place = tuple[str, str, str, str | None, bool]  # municipality, device, kind, pr
 
 def _places(devices: list[dict[str, Any]], profiles: dict[str, Profile]) -> dict[Shape, list[Place]]:
     """Where each fault may happen so that the profile's detectors can see it."""
-    places: dict[Shape, list[Place]] = {shape: [] for shape in SHAPES}
+    places: dict[Shape, list[Place]] = {shape: [] for shape in (*SHAPES, *UNRULY)}
     for row in devices:
         profile = profiles[row["kind"]]
         quick = profile.report_period_s <= 60
         where = row["municipality"], row["device"], row["kind"]
         places["silent"].append((*where, None, quick and profile.silent_after_periods <= 10))
+        for shape in ("duplicates", "clock_skew"):
+            places[shape].append((*where, None, quick))
         for item in profile.properties.values():
             if not item.numeric:
                 continue
             detectors = item.detectors
             place = (*where, item.name, quick)
+            for shape in ("intermittent", "unit_error"):
+                places[shape].append(place)
             if detectors.stuck is not None and detectors.stuck.repeats <= 60:
                 places["stuck"].append(place)
             if detectors.out_of_range is not None and item.type == "number":
@@ -181,6 +194,12 @@ def _fault(
     municipality, device, kind, name, _ = place
     profile = profiles[kind]
     period_ms = profile.report_period_s * 1000
+    if shape == "duplicates":
+        periods = int(random.integers(12, 60))
+        return Fault(municipality, device, None, shape, onset, onset + periods * period_ms, periods)
+    if shape == "clock_skew":
+        skew_s = SKEWS_S[int(random.integers(len(SKEWS_S)))]
+        return Fault(municipality, device, None, shape, onset, onset + DAY_MS // 4, skew_s)
     if shape == "silent" or name is None:
         periods = int(profile.silent_after_periods * random.uniform(3, 8))
         return Fault(municipality, device, None, "silent", onset, onset + periods * period_ms, periods)
@@ -189,6 +208,11 @@ def _fault(
         assert item.detectors.stuck is not None
         periods = int(item.detectors.stuck.repeats * random.uniform(2.5, 6))
         return Fault(municipality, device, name, shape, onset, onset + periods * period_ms, periods)
+    if shape == "intermittent":
+        periods = (HANGS + LIVES) * int(random.integers(4, 12))
+        return Fault(municipality, device, name, shape, onset, onset + periods * period_ms, periods)
+    if shape == "unit_error":
+        return Fault(municipality, device, name, shape, onset, onset + DAY_MS, float(random.choice([10, 1000])))
     if shape == "spike":
         assert item.detectors.spike is not None
         earliest = start_ms + (item.detectors.spike.warm_up + 3) * period_ms
@@ -226,13 +250,30 @@ def silenced(faults: Iterable[Fault], number_of: dict[str, int], device: I8, at_
     return mask
 
 
-def apply(fault: Fault, item: Property, truth: F8, at_ms: I8, at_onset: Callable[[], float]) -> F8:
+def repeated(faults: Iterable[Fault], number_of: dict[str, int], device: I8, at_ms: I8) -> np.ndarray:
+    """Mask of the reports that come twice."""
+    mask = np.zeros(len(at_ms), dtype=bool)
+    for fault in faults:
+        if fault.fault == "duplicates":
+            mask |= (device == number_of[fault.device]) & (at_ms >= fault.onset_at) & (at_ms < fault.end_at)
+    return mask
+
+
+def apply(fault: Fault, item: Property, truth: F8, at_ms: I8, true_at: Callable[[int], float]) -> F8:
     """What the faulty device reports instead of `truth` at instants inside [onset_at, end_at)."""
     size = fault.severity * residual(item)
+
+    def at_onset() -> float:
+        return true_at(fault.onset_at)
+
     low, high = normal_range(item)
     match fault.fault:
         case "stuck":
             return np.full(len(truth), at_onset())
+        case "unit_error":
+            return truth * fault.severity
+        case "intermittent":
+            return _intermittent(fault, truth, at_ms, true_at)
         case "spike" | "offset":
             return truth + (size if at_onset() + size <= high else -size)
         case "drift":
@@ -248,6 +289,18 @@ def apply(fault: Fault, item: Property, truth: F8, at_ms: I8, at_onset: Callable
             said: F8 = high + np.maximum(beyond + wandering, 0.2 * beyond)
             return said if above else low - np.maximum(beyond - wandering, 0.2 * beyond)
     raise ValueError(f"cannot apply fault {fault.fault!r}: it has no values")
+
+
+def _intermittent(fault: Fault, truth: F8, at_ms: I8, true_at: Callable[[int], float]) -> F8:
+    """Hangs at what it said last, lives for a while, hangs again."""
+    period_ms = (fault.end_at - fault.onset_at) // round(fault.severity)
+    turn_ms = (HANGS + LIVES) * period_ms
+    turn, into_ms = np.divmod(at_ms - fault.onset_at, turn_ms)
+    said = truth.copy()
+    for number in np.unique(turn).tolist():
+        hangs = (turn == number) & (into_ms < HANGS * period_ms)
+        said[hangs] = true_at(fault.onset_at + number * turn_ms)
+    return said
 
 
 def overlapping(faults: Iterable[Fault], from_ms: int, to_ms: int) -> list[Fault]:

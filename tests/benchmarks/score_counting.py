@@ -18,7 +18,12 @@ GRACE_S = 3600  # after a fault's end; none for a silence, which is to be found 
 WARM_UP_S = 7 * 86_400
 SPIKE, STUCK, DROPOUT, SHIFT, DRIFT, NOISE = "spike", "stuck", "dropout", "level shift", "drift", "noise burst"
 UNIT, DUPLICATES, SKEW, INTERMITTENT = "unit error", "duplicates", "clock skew", "intermittent stuck"
+OUT_OF_RANGE, UNCHANGING, DAYLIGHT, BACKWARDS = "out of range", "unchanging", "daylight", "backwards"
 CODES = {
+    OUT_OF_RANGE: DETECTOR_CODES["out_of_range"],
+    UNCHANGING: DETECTOR_CODES["unchanging"],
+    DAYLIGHT: DETECTOR_CODES["daylight"],
+    BACKWARDS: DETECTOR_CODES["backwards"],
     SPIKE: DETECTOR_CODES["spike"],
     STUCK: DETECTOR_CODES["stuck"],
     DROPOUT: DETECTOR_CODES["silent"],
@@ -122,7 +127,8 @@ def outcomes(labels: Sequence[Label], alarms: Alarms) -> list[Outcome]:
         if not len(codes):
             result.append(Outcome(label, math.inf, 0, 0, by_chance))
             continue
-        naming = codes[~np.isin(codes, NAMELESS)]
+        truth = CODES[label.fault]
+        naming = codes[codes == truth] if truth in NAMELESS else codes[~np.isin(codes, NAMELESS)]
         delay = max(0.0, float(found.at_s[mine][0] - label.onset_s) / label.cadence_s)
         named = int(naming[0]) if len(naming) else int(codes[0])
         result.append(Outcome(label, delay, int(codes[0]), named, by_chance))

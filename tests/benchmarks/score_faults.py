@@ -10,7 +10,7 @@ residual sd. Names are those of the first alarm that names a fault: `out_of_rang
 import argparse
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy as np
 from contracts.profiles import DETECTOR_CODES
 from tests.benchmarks import report
 from tests.benchmarks import score_recordings as recordings
+from tests.benchmarks import score_simulated as simulated
 from tests.benchmarks import score_synthetic as synthetic
 from tests.benchmarks.report import Case, Wrong, case, progress
 from tests.benchmarks.score_counting import CODES, Outcome, cell, macro_f1
@@ -26,8 +27,9 @@ from tests.benchmarks.score_trial import Guess, Make, Oracle, Source, Trial, alo
 
 WORDS = {code: name for name, code in DETECTOR_CODES.items()}
 DECISIVE = "4 sd"
+SIMULATED_DAYS = 12
 LEAST_FAULTS = 400  # of a source, however few its series
-PARTS = ("synthetic", "recordings")
+PARTS = ("synthetic", "simulator", "recordings")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--series", type=int, default=120, help="healthy series a property (default: 120)")
     parser.add_argument("--replicas", type=int, default=4, help="copies of each with a fault (default: 4)")
     parser.add_argument("--days", type=int, default=21, help="of each series (default: 21)")
+    parser.add_argument("--devices", type=int, default=150, help="of the simulated city (default: 150)")
     parser.add_argument("--seed", type=int, default=1, help="of series and faults (default: 1)")
     parser.add_argument("--no-peers", action="store_true", help="every device by itself")
     parser.add_argument("--self-test", action="store_true", help="show that these figures can be wrong")
@@ -46,11 +49,22 @@ def run(options: argparse.Namespace) -> list[Case]:
     if options.self_test:
         return self_test(options)
     make: Make = alone if options.no_peers else faults
-    trials = []
+    trials = [] if "simulator" not in options.only.split(",") else _simulated(options)
     for source in sources(options):
         replicas = max(options.replicas, LEAST_FAULTS // len(source.series))
         trials.append(_told(attempt(source, replicas, options.seed, make)))
     return cases(trials)
+
+
+def _simulated(options: argparse.Namespace) -> list[Trial]:
+    progress(f"simulator: {options.devices} devices, {SIMULATED_DAYS} days, with faults and without")
+    return [_told(trial) for trial in simulated.trials(options.devices, SIMULATED_DAYS, options.seed)]
+
+
+def cells_of(outcomes: Sequence[Outcome]) -> list[tuple[str, str]]:
+    """(fault, variant) of outcomes, in the order of the table."""
+    there = {(o.label.fault, o.label.variant) for o in outcomes}
+    return [one for one in CELLS if one in there] + sorted(there - set(CELLS))
 
 
 def sources(options: argparse.Namespace) -> Iterator[Source]:
@@ -94,7 +108,7 @@ def cases(trials: Sequence[Trial]) -> list[Case]:
         everything = [outcome for trial in mine for outcome in trial.outcomes]
         found += _of_faults(source, everything)
         for trial in mine:
-            for fault, variant in CELLS:
+            for fault, variant in cells_of(trial.outcomes):
                 one = [o for o in trial.outcomes if (o.label.fault, o.label.variant) == (fault, variant)]
                 if one:
                     name = f"{source}: {trial.property}: {fault} {variant}: recall"
@@ -109,7 +123,7 @@ def cases(trials: Sequence[Trial]) -> list[Case]:
 
 def _of_faults(source: str, everything: Sequence[Outcome]) -> list[Case]:
     found = []
-    for fault, variant in CELLS:
+    for fault, variant in cells_of(everything):
         mine = [o for o in everything if (o.label.fault, o.label.variant) == (fault, variant)]
         if not mine:
             continue
@@ -142,16 +156,14 @@ def table(found: Sequence[Case]) -> str:
     value = {item.case: item.value for item in found}
     lines = []
     for source in dict.fromkeys(name.split(": ")[0] for name in value):
-        lines += ["", f"{source:<26}{'n':>6}{'recall':>9}{'chance':>9}{'median':>9}{'p90':>9}{'named':>9}"]
-        for fault, variant in CELLS:
+        lines += ["", f"{source:<30}{'n':>6}{'recall':>9}{'chance':>9}{'median':>9}{'p90':>9}{'named':>9}"]
+        for fault, variant in _cells_in(source, value):
             name = f"{source}: {fault} {variant}"
-            if f"{name}: recall" not in value:
-                continue
             n = next(item.input for item in found if item.case == f"{name}: recall").split()[0]
             figures = [value[f"{name}: {what}"] for what in ("recall", "by chance")]
             delays = [value[f"{name}: delay, {what}"] for what in ("median", "p90")]
             lines.append(
-                f"{fault + ' ' + variant:<26}{n:>6}"
+                f"{fault + ' ' + variant:<30}{n:>6}"
                 + "".join(f"{_digits(x, 2):>9}" for x in figures)
                 + "".join(f"{_digits(x, 0):>9}" for x in delays)
                 + f"{_digits(value[f'{name}: rightly named'], 2):>9}"
@@ -168,23 +180,29 @@ def table(found: Sequence[Case]) -> str:
     return "\n".join(lines[1:])
 
 
+def _cells_in(source: str, value: Mapping[str, float]) -> list[tuple[str, str]]:
+    """(fault, variant) of a source, from the names of its cases."""
+    every = (*CELLS, *((fault, simulated.SIMULATED) for fault in CODES))
+    return [(fault, variant) for fault, variant in every if f"{source}: {fault} {variant}: recall" in value]
+
+
 def _by_property(source: str, value: dict[str, float]) -> list[str]:
     names = [name.split(": ")[1] for name in value if name.startswith(source) and name.endswith(": false alarms")]
-    short = [name.split(".")[1][:11] for name in names]
+    short = [name.split(".")[-1][:12] for name in names]
     head = "".join(f"{name:>13}" for name in short)
     lines = [""]
     if len(names) > 1:
-        lines.append(f"{'recall by property':<26}" + head)
-        for fault, variant in CELLS:
+        lines.append(f"{'recall by property':<30}" + head)
+        for fault, variant in _cells_in(source, value):
             figures = [value.get(f"{source}: {name}: {fault} {variant}: recall", math.nan) for name in names]
             if not all(map(math.isnan, figures)):
-                lines.append(f"{fault + ' ' + variant:<26}" + "".join(f"{_digits(x, 2):>13}" for x in figures))
+                lines.append(f"{fault + ' ' + variant:<30}" + "".join(f"{_digits(x, 2):>13}" for x in figures))
     alarms = [value[f"{source}: {name}: false alarms"] for name in names]
-    lines.append(f"{'false alarms a device-day':<26}" + "".join(f"{x:>13.4f}" for x in alarms))
+    lines.append(f"{'false alarms a device-day':<30}" + "".join(f"{x:>13.4f}" for x in alarms))
     for code in WORDS.values():
         figures = [value.get(f"{source}: {name}: false alarms: {code}", 0.0) for name in names]
         if any(figures):
-            lines.append(f"{'  ' + code:<26}" + "".join(f"{x:>13.4f}" if x else f"{'':>13}" for x in figures))
+            lines.append(f"{'  ' + code:<30}" + "".join(f"{x:>13.4f}" if x else f"{'':>13}" for x in figures))
     return lines
 
 

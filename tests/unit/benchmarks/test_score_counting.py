@@ -139,7 +139,7 @@ def test_a_trial_has_each_fault_after_the_warm_up_and_a_twin_for_each():
     assert len(series) == 80
     assert {(one.fault, one.variant) for one in labels} == set(CELLS)
     assert all(one.onset_s >= synthetic.START_S + 7 * DAY and one.series % 20 == one.twin for one in labels)
-    assert set(CODES) == {fault for fault, _ in CELLS}
+    assert set(CODES) > {fault for fault, _ in CELLS}
 
 
 @pytest.mark.parametrize("shape", synthetic.SHAPES, ids=lambda shape: shape.property)
