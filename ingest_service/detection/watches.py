@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from contracts.log import log
 from contracts.profiles import Profile, Property
 from ingest_service.columns import Array, Block, as_float
 from ingest_service.detection import counters, daylight, novelty, unchanging
@@ -131,6 +132,7 @@ class Unusual(_Alone):
         self._chosen = item.detectors.novelty
         self._novelty = Novelty(0, None, self._chosen.threshold, self._chosen.clear_after)
         self.state: Any = self._novelty.state  # record array
+        self._told = False
 
     def grow(self, n: int) -> None:
         self.state = self._novelty.state = _grown(self.state, novelty.new_state(n - len(self.state)))
@@ -139,6 +141,9 @@ class Unusual(_Alone):
         column = block.columns[self.property]
         values = column if self._item.type == "number" else as_float(self._item, column)
         score, changes, band = self._novelty.examine(block.slot, block.observed_ms, values)
+        if self._novelty.anew and not self._told:
+            self._told = True
+            log("novelty.started_anew", level="warning", kind=block.kind, property=self.property)
         return [
             Noted(
                 row,

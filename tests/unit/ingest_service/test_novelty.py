@@ -119,26 +119,33 @@ def test_an_alarm_still_ends_when_the_series_has_to_start_anew():
     assert detector.anew == 1
 
 
-def test_a_bin_that_warms_without_burning_is_an_alarm_with_its_score_and_what_this_hour_brings():
-    known, fleet = registry(), Fleet(KINDS)
-    slot = known.slot_of_id(103, "waste_container")
-    values = np.round(days(8, noise=0.3), 1)
-    values[7 * DAY + 100 :] += 20  # 45 degrees
+def temperatures(slot, values):
+    """A block of one bin, a value every five minutes."""
     n = len(values)
     columns = empty_columns(KINDS["waste_container"], n)
-    columns["temperature"] = values.astype(np.float32)
+    columns["temperature"] = np.asarray(values, np.float32)
     at_ms = NOW_MS + FIVE_MINUTES_MS * np.arange(n, dtype=np.int64)
-    block = Block(
-        "waste_container",
-        np.full(n, 103, np.int32),
-        np.full(n, slot, np.int64),
-        at_ms,
-        np.zeros(n, np.int32),
-        columns,
-    )
+    slots = np.full(n, slot, np.int64)
+    return Block("waste_container", np.full(n, 103, np.int32), slots, at_ms, np.zeros(n, np.int32), columns)
+
+
+def test_that_states_start_anew_is_logged_once(capsys):
+    fleet = Fleet(KINDS)
+    fleet.make_room("waste_container", 2)
+    for slot in (0, 1):
+        fleet.kinds["waste_container"].watches["novelty:temperature"].state[slot].spread = np.nan
+        fleet.examine([temperatures(slot, [20.0, 21.0])], {})
+    assert capsys.readouterr().err.count("novelty.started_anew") == 1
+
+
+def test_a_bin_that_warms_without_burning_is_an_alarm_with_its_score_and_what_this_hour_brings():
+    known, fleet = registry(), Fleet(KINDS)
+    values = np.round(days(8, noise=0.3), 1)
+    values[7 * DAY + 100 :] += 20  # 45 degrees
+    block = temperatures(known.slot_of_id(103, "waste_container"), values)
     found = [finding for finding in fleet.examine([block], {}) if finding.detector == "novelty"]
     assert [finding.begins for finding in found] == [True, False]
-    assert found[0].at_ms == at_ms[7 * DAY + 100]
+    assert found[0].at_ms == block.observed_ms[7 * DAY + 100]
     change = alarms.changes(found, fleet, known, KINDS)[0]
     assert (change.condition, change.severity) == ("novelty:temperature", alarms.SEVERITY["info"])
     evidence = change.evidence
