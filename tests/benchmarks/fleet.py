@@ -62,9 +62,10 @@ class Faults:
         rows = _rows(index, at_ms, found)
         for finding in found:
             self._raised[finding.slot] += 1 if finding.begins else -1
-            row = rows.get((finding.slot, finding.at_ms))
-            if row is None:
+            places = rows.get((finding.slot, finding.at_ms))
+            if places is None:
                 continue
+            row = places[min(1, len(places) - 1)] if finding.detector == "duplicates" else places[0]
             after = row + np.flatnonzero(index[row:] == finding.slot)
             scores[after] = float(self._raised[finding.slot] > 0)
             if finding.begins:
@@ -117,13 +118,13 @@ def _milliseconds(t: Array) -> Array:
     return np.asarray(t).astype(np.int64) * 1000
 
 
-def _rows(index: Array, at_ms: Array, found: list[Finding]) -> dict[tuple[int, int], int]:
-    """The first row of each (series, time) of the series that something was found in."""
+def _rows(index: Array, at_ms: Array, found: list[Finding]) -> dict[tuple[int, int], list[int]]:
+    """The rows of each (series, time) of the series that something was found in."""
     if not found:
         return {}
     wanted = np.flatnonzero(np.isin(index, np.array(sorted({finding.slot for finding in found}))))
     keys = zip(index[wanted].tolist(), at_ms[wanted].tolist(), strict=True)
-    rows: dict[tuple[int, int], int] = {}
+    rows: dict[tuple[int, int], list[int]] = {}
     for key, row in zip(keys, wanted.tolist(), strict=True):
-        rows.setdefault(key, row)
+        rows.setdefault(key, []).append(row)
     return rows
