@@ -7,7 +7,7 @@ that burns by day is well again when it is seen dark by day, and not because nig
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numba
 import numpy as np
@@ -37,17 +37,12 @@ STATE = np.dtype(
 )
 
 
-class Place(NamedTuple):
-    """Where lamps stand, by slot: (slots,) float64 each, NaN where nobody knows."""
-
-    latitude_sine: Array
-    latitude_cosine: Array
-    longitude_deg: Array
-
-
-def place_of(latitude_deg: Array, longitude_deg: Array) -> Place:
+def place_of(latitude_deg: Array, longitude_deg: Array) -> Array:
+    """(slots, 3) float32: sine and cosine of the latitude, longitude in degrees; side by side, as they are read. NaN
+    where nobody knows.
+    """
     latitude = np.radians(np.asarray(latitude_deg, np.float64))
-    return Place(np.sin(latitude), np.cos(latitude), np.asarray(longitude_deg, np.float64))
+    return np.stack([np.sin(latitude), np.cos(latitude), longitude_deg], axis=1).astype(np.float32)
 
 
 def new_state(n: int) -> Array:
@@ -99,7 +94,7 @@ _step = numba.njit(cache=True, nogil=True)(step)
 _wanted = numba.njit(cache=True, nogil=True)(wanted)
 
 
-def sine_at(at_ms: int, place: Any, slot: int) -> float:
+def sine_at(at_ms: int, place: Array, slot: int) -> float:
     """Sine of the sun's elevation over a lamp, of the sun of the middle of the hour: 0.02 degrees off at most."""
     middle = at_ms // HOUR_MS * HOUR_MS + HOUR_MS // 2
     sine, cosine, over = compiled_position(middle)
@@ -107,20 +102,20 @@ def sine_at(at_ms: int, place: Any, slot: int) -> float:
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _turned(sine: float, cosine: float, over_deg: float, later_ms: int, place: Any, slot: int) -> Any:
+def _turned(sine: float, cosine: float, over_deg: float, later_ms: int, place: Array, slot: int) -> Any:
     return compiled_sine_of_elevation(
         sine,
         cosine,
         over_deg - later_ms / 240_000.0,
-        place.latitude_sine[slot],
-        place.latitude_cosine[slot],
-        place.longitude_deg[slot],
+        np.float64(place[slot, 0]),
+        np.float64(place[slot, 1]),
+        np.float64(place[slot, 2]),
     )
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def run(
-    state: Any, slot: Array, at_ms: Array, lit: Array, plan: Array, place: Any, after_ms: int, changes: Array
+    state: Any, slot: Array, at_ms: Array, lit: Array, plan: Array, place: Array, after_ms: int, changes: Array
 ) -> int:
     """Take reports in arrival order; how many changed the condition.
 
