@@ -8,6 +8,8 @@ from firmware_sim.physics.population import HOUR_MS, Population
 from firmware_sim.randomness import F8, I8, normal, smooth, uniform
 
 PHASE, JITTER, WANDER, NOISE, CHOICE = range(5)
+COUNTING_SINCE_MS = 1_577_836_800_000  # 2020-01-01: where a counter stands follows from the time alone
+FULL_AFTER_HOURS = 80 * 8766  # at a counter's fastest
 Values = dict[str, NDArray[np.generic]]
 MAX_JITTER_MS = 2_000
 
@@ -53,11 +55,21 @@ class Generic:
         if item.type == "boolean":
             return uniform(keys, stream + CHOICE, at_ms // (6 * HOUR_MS)) < 0.03
         low, high = normal_range(item)
+        if item.detectors.backwards is not None:
+            return self._counted(device, at_ms, low, high - low, item.detectors.backwards.modulus)
         middle = low + (high - low) * (0.35 + 0.3 * uniform(self.keys, stream))[device]
         spread = (high - low) * 0.03
         shape = smooth(keys, stream + WANDER, at_ms, 6 * HOUR_MS) + 0.5 * smooth(keys, stream + WANDER, at_ms, HOUR_MS)
         found: F8 = middle + spread * (shape + 0.2 * normal(keys, stream + NOISE, at_ms))
         return found
+
+    def _counted(self, device: I8, at_ms: I8, low: float, span: float, modulus: float | None) -> F8:
+        """What a counter shows: it counts by day and night, up to ten times faster at its own busiest hour."""
+        rate = span / FULL_AFTER_HOURS * (0.3 + 0.7 * uniform(self.keys, WANDER))[device]
+        start = low + 0.1 * span * uniform(self.keys, CHOICE)[device]
+        turn = 2 * np.pi * ((at_ms - COUNTING_SINCE_MS) / HOUR_MS / 24 + uniform(self.keys, PHASE)[device])
+        shown: F8 = start + rate * (24 / (2 * np.pi)) * (turn + 0.8 * np.sin(turn))
+        return shown if modulus is None else shown % modulus
 
 
 def normal_range(item: Property) -> tuple[float, float]:

@@ -46,7 +46,13 @@ def written(folder, text, name="air_quality.toml"):
 
 def test_the_shipped_kinds_load():
     kinds = profiles.load(environ={})
-    assert list(kinds) == ["off_street_parking", "parking_spot", "streetlight", "waste_container"]
+    assert list(kinds) == [
+        "off_street_parking",
+        "parking_spot",
+        "streetlight",
+        "streetlight_control_cabinet",
+        "waste_container",
+    ]
     light = kinds["streetlight"]
     assert light.properties["power_state"].values == ("off", "on", "low", "booting_up")
     assert light.properties["voltage"].detectors.out_of_range.high == 253.0
