@@ -4,6 +4,7 @@ from typing import Annotated, get_args
 
 from fastapi import APIRouter, Query
 
+from platform_api.alarm_evidence import led_up
 from platform_api.caller import Caller
 from platform_api.models.alarms import Alarm, AlarmDetail, Alarms, Assignees, Assignment, Closing, Comment
 from platform_api.models.words import AlarmState, Cause
@@ -23,6 +24,7 @@ from platform_api.routes.parameters import (
     InMunicipality,
     OfKind,
     Page,
+    Profiles,
     Stored,
     invalid,
     listed,
@@ -85,8 +87,11 @@ async def get_alarms(
 
 
 @router.get("/alarms/{alarm_id}", responses=READ_ONE, summary="One alarm, with its history and members")
-async def get_alarm(account: Caller, database: Stored, alarm_id: BigNumber) -> AlarmDetail:
+async def get_alarm(account: Caller, database: Stored, profiles: Profiles, alarm_id: BigNumber) -> AlarmDetail:
+    """Its evidence has the last values up to the finding, as long as these are kept."""
     alarm = await _known(database, account, alarm_id)
+    if alarm.device_id is not None and alarm.kind in profiles:
+        alarm = alarm.model_copy(update={"evidence": await led_up(database, profiles[alarm.kind], alarm)})
     members: list[Alarm] = []
     if alarm.group is not None:
         folded = Filters(member_of=alarm_id, folded=True)
@@ -121,10 +126,12 @@ async def assign_alarm(account: Caller, database: Stored, alarm_id: BigNumber, g
 
 
 @router.post("/alarms/{alarm_id}/comment", responses=WRITE_ONE, summary="Add a word to an alarm's history")
-async def comment_alarm(account: Caller, database: Stored, alarm_id: BigNumber, comment: Comment) -> AlarmDetail:
+async def comment_alarm(
+    account: Caller, database: Stored, profiles: Profiles, alarm_id: BigNumber, comment: Comment
+) -> AlarmDetail:
     """In any state."""
     await query.alarm_comment(database, account.permitted, alarm_id, account.name, comment.text)
-    return await get_alarm(account, database, alarm_id)
+    return await get_alarm(account, database, profiles, alarm_id)
 
 
 @router.post("/alarms/{alarm_id}/close", responses=WRITE_ONE, summary="Close an alarm")

@@ -51,6 +51,7 @@ INSERT INTO alarm (municipality, device_id, condition, detector, severity, state
  SELECT municipality, device_id, 'stuck:voltage', 'stuck', 2, CASE WHEN n % 100 = 0 AND device_id % 4 = 0 THEN 'open' ELSE 'closed' END,
         to_timestamp({END_MS / 1000}), to_timestamp({END_MS / 1000})
  FROM device, generate_series(100, 101) n WHERE device_id % 3 = 0;
+INSERT INTO alarm_event (alarm_id, event) SELECT alarm_id, 'opened' FROM alarm, generate_series(1, 3);
 INSERT INTO rollup_hour_streetlight (device_id, bucket, observations, voltage_mean, voltage_min, voltage_max)
  SELECT device_id, to_timestamp({EDGE_MS / 1000}) - h * interval '1 hour', 1, 220, 219, 221
  FROM device, generate_series(1, {DAYS * 24}) h WHERE kind = 'streetlight' AND device_id % 5 = 0;

@@ -33,7 +33,7 @@ def stormy_street() -> list[list[Row]]:
     batches = load(170)
     for minute, rows in enumerate(batches):
         high = 40 <= minute < 52 or 56 <= minute < 75
-        for place, (device, at, value) in enumerate(rows):
+        for place, (device, at, _value) in enumerate(rows):
             late = int(device.removeprefix("sl-")) % 3  # they do not do it all at once
             if high and minute >= 40 + late and (device in DARK or device in ("sl-15", "sl-16")):
                 rows[place] = (device, at, 270.0)

@@ -155,7 +155,7 @@ async def test_detectors_show_what_people_made_of_their_alarms(city: City) -> No
         later = (await client.get("/api/v1/detectors", params={"since": int(time.time() * 1000) + 60_000})).json()
     assert later == {"items": []}
     found = {(item["detector"], item["kind"]): item for item in shown}
-    assert list(found)[0] == ("out_of_range", "streetlight")  # least trusted
+    assert next(iter(found)) == ("out_of_range", "streetlight")  # least trusted
     voltage, silent = found["out_of_range", "streetlight"], found["silent", "streetlight"]
     assert (voltage["false"], voltage["false_share"], voltage["closed"], voltage["open"]) == (1, 1.0, 1, 0)
     assert 60 <= voltage["median_acknowledge_s"] < 90
@@ -233,3 +233,26 @@ async def test_of_two_who_close_a_group_and_its_member_at_once_nobody_waits_for_
     assert city.run(
         "SELECT count(*) FROM alarm WHERE alarm_id BETWEEN 991000 AND 991005 AND state IN ('open', 'acknowledged')"
     ) == [(0,)]
+
+
+async def test_an_alarm_shows_the_values_that_led_up_to_it(city: City) -> None:
+    city.partition("streetlight", "2025-10-09 06:00+00", "2025-10-09 18:00+00")
+    city.run(
+        f"INSERT INTO observation_streetlight (device_id, observed_at, voltage, power_state) SELECT 9001, to_timestamp({NOON}/1000.0) - n * interval '1 min', "
+        "CASE WHEN n = 3 THEN NULL ELSE 220 + n END, 1 FROM generate_series(-5, 30) n"
+    )
+    evidence = f'{{"values": [220.0], "observed_at": [{NOON}], "low": 187, "high": 219, "parameters": {{"low": 187}}}}'
+    city.run("UPDATE alarm SET evidence = %s WHERE alarm_id = 990001", evidence)
+    try:
+        async with client_of(city) as client:
+            shown = (await client.get("/api/v1/alarms/990001")).json()["evidence"]
+            listed = (await client.get("/api/v1/alarms", params={"device_id": 9001})).json()["items"]
+        assert (shown["low"], shown["high"], shown["parameters"]) == (187, 219, {"low": 187})
+        assert shown["observed_at"] == [NOON - n * 60_000 for n in range(19, -1, -1)]
+        assert shown["values"] == [None if n == 3 else 220.0 + n for n in range(19, -1, -1)]
+        assert listed[-1]["evidence"]["values"] == [220.0]
+        city.run("DELETE FROM observation_streetlight")  # kept no longer: the detector's own value stays
+        async with client_of(city) as client:
+            assert (await client.get("/api/v1/alarms/990001")).json()["evidence"]["values"] == [220.0]
+    finally:
+        city.run("UPDATE alarm SET evidence = '{\"values\":[400.0]}' WHERE alarm_id = 990001")

@@ -226,3 +226,23 @@ def test_tables_of_timescale_without_timescale_are_not_touched(native_url: str) 
             migrate(settings(moved), KINDS)
         said = dure("migrate", environment=moved.environment, expect=2).stderr
         assert "has no extension timescaledb" in said
+
+
+def test_alarms_of_an_earlier_version_keep_what_people_said_and_get_a_history(postgres_url: str) -> None:
+    with schema(postgres_url) as old:
+        made_at(old, 4)
+        old.rows(
+            "INSERT INTO alarm (municipality, device_id, condition, detector, severity, state, opened_at, "
+            "last_finding_at, acknowledged_at, acknowledged_by, closed_at, closed_by, cause, comment) VALUES "
+            "('41280', 1, 'stuck:voltage', 'stuck', 2, 'closed', now(), now(), now(), 'minji', now(), 'minji', "
+            "'false_alarm', 'a still night')"
+        )
+        old.rows('UPDATE device SET attributes = \'{"circuit": "c-1"}\' WHERE device_id = 1')
+        migrate(settings(old), KINDS)
+        found = "SELECT kind, circuit, agent_id, cause, note, occurrences, subject FROM alarm"
+        assert old.rows(found) == [("streetlight", "c-1", 1, "false", "a still night", 1, "device 1")]
+        assert old.rows("SELECT event, who, detail FROM alarm_event ORDER BY event_id") == [
+            ("opened", None, {}),
+            ("acknowledged", "minji", {}),
+            ("closed", "minji", {"cause": "false", "note": "a still night"}),
+        ]

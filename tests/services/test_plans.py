@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from contracts import profiles
-from platform_api.queries import devices, fleet, ranked, series
+from platform_api.queries import alarms, devices, fleet, ranked, series
+from platform_api.queries.alarms import ALL, Filters
 from platform_api.queries.database import Database
 from platform_api.queries.ranked import Condition
 from tests.services.api_fixture import City
@@ -118,6 +119,11 @@ CASES: list[tuple[str, Question, set[str], set[str]]] = [
     ("fleet_places", lambda d: fleet.fleet_places(d, "streetlight", [TOWN]), {"device_town"}, set()),
     ("fleet_alarms", lambda d: fleet.fleet_alarms(d, [TOWN]), {"alarm_state"}, set()),
     ("fleet_newest", lambda d: fleet.fleet_newest(d, LIGHT, [TOWN], None), {"device_town"}, {"newest_streetlight"}),
+    ("alarms", lambda d: alarms.alarms(d, [TOWN], Filters(), states=["open"]), {"alarm_state"}, {"agent"}),
+    ("alarms", lambda d: alarms.alarms(d, None, ALL, alarm_ids=[5]), {"alarm_pkey"}, set()),
+    ("alarms", lambda d: alarms.alarms(d, None, Filters(member_of=7, folded=True)), {"alarm_parent"}, {"device"}),
+    ("alarms", lambda d: alarms.alarms(d, None, Filters(device_id=30, folded=True)), {"alarm_device"}, set()),
+    ("alarm_events", lambda d: alarms.alarm_events(d, 5, 100), {"alarm_event_alarm"}, set()),
 ]  # fmt: skip
 IDS = [f"{name}-{place}" for place, (name, *_) in enumerate(CASES)]
 

@@ -53,7 +53,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** One alarm, with its history and members */
+        /**
+         * One alarm, with its history and members
+         * @description Its evidence has the last values up to the finding, as long as these are kept.
+         */
         get: operations["get_alarm"];
         put?: never;
         post?: never;
