@@ -19,7 +19,8 @@ from tests.services.rolled_city import DAY_MS, KINDS, LAMP, MIDNIGHT, City, rand
 
 ROOT = Path(__file__).parents[2]
 HOURS = "rollup_hour_streetlight"
-LEFT_OVER = "SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relname LIKE 'rollup%\\_next%'"
+SCHEMA = "relnamespace = current_schema()::regnamespace"
+LEFT_OVER = f"SELECT relname FROM pg_class WHERE {SCHEMA} AND relname LIKE 'rollup%\\_next%'"
 SUM = f"SELECT count(*), sum(observations), sum(device_id::bigint * extract(epoch FROM bucket)::bigint) FROM {HOURS}"
 ROLLER = """
 import sys, threading
