@@ -4,6 +4,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser import probe
+from tests.browser.alarmed import raise_alarm, row_of, settle
 from tests.browser.city import City
 from tests.browser.conftest import Watch
 from tests.browser.drawn import go
@@ -37,7 +38,7 @@ def test_nothing_overflows_a_phone_sideways(phone: Page, place: str) -> None:
     go(phone, f"#/{place}")
     phone.wait_for_timeout(800)
     assert phone.evaluate(OVERFLOW) <= 0
-    box = phone.get_by_role("navigation").bounding_box()
+    box = phone.get_by_role("navigation", name="화면").bounding_box()
     assert box and box["y"] > 700, "places are within reach of a thumb"
 
 
@@ -49,6 +50,18 @@ def test_a_device_fills_a_phone_without_overflowing_it(phone: Page, city: City) 
     assert panel and panel["width"] == 390
     phone.get_by_role("button", name="닫기").click()
     expect(phone.locator("[data-panel]")).to_have_count(0)
+
+
+def test_an_alarm_fills_a_phone_without_overflowing_it(phone: Page, city: City) -> None:
+    alarm = raise_alarm(city)
+    go(phone, f"#/alarms?alarm={alarm}")
+    expect(phone.locator("[data-alarm-chart] [data-chart=voltage]")).to_be_attached()
+    assert phone.evaluate(OVERFLOW) <= 0
+    phone.locator("[data-alarm-panel]").get_by_role("button", name="확인").click()
+    expect(phone.locator("[data-alarm-panel]")).to_have_attribute("data-alarm-state", "acknowledged")
+    phone.get_by_role("button", name="닫기").click()
+    expect(row_of(phone, alarm)).to_be_visible()
+    settle(city, alarm)
 
 
 def test_every_place_is_shown_without_an_error_and_without_leaving_the_origin(desk: Page, watch: Watch) -> None:

@@ -9,6 +9,15 @@ from tests.waiting import wait_for
 
 LAMP, BAY = probe.DEVICES[:2]
 
+# how many names of towns are shown, and how many pairs of them overlap
+NAMES = """() => {
+  const names = [...document.querySelectorAll('.place-name.below')];
+  const shown = names.filter(name => name.offsetWidth && name.style.visibility !== 'hidden');
+  const boxes = shown.map(name => name.getBoundingClientRect());
+  const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+  return [boxes.length, boxes.flatMap((a, i) => boxes.slice(i + 1).filter(b => meet(a, b))).length];
+}"""
+
 
 def drawn_devices(page: Page) -> int:
     """How many devices the map shows, each for itself, in clusters, or as towns."""
@@ -28,6 +37,9 @@ def test_from_afar_a_town_is_one_disc_with_its_name_and_a_click_leads_to_its_str
     go(desk, "#/map?m=10.50/37.67/126.73")
     wait_for(lambda: {d["code"]: d["point_count"] for d in rendered(desk, "towns")} == towns, 30)
     assert rendered(desk, "clusters", "devices") == []
+    go(desk, "#/map?m=8.00/37.67/126.80")  # where names below their discs would cover each other
+    wait_for(lambda: desk.evaluate(NAMES) == [len(towns), 0], 10)
+    go(desk, "#/map?m=10.50/37.67/126.73")
     desk.get_by_role("button", name="Goyang-si", exact=True).click()
     wait_for(lambda: rendered(desk, "towns") == [] and len(rendered(desk, "devices")) > 5, 30)
     assert not any("point_count" in d for d in rendered(desk, "clusters", "devices"))
