@@ -13,8 +13,8 @@ from contracts.profiles import Property
 from ingest_service.columns import Array, as_float
 from ingest_service.replay.episodes import Side
 
-WIDTH, HEIGHT = 680, 170
-LEFT, RIGHT, TOP, BOTTOM = 64, 8, 8, 22
+WIDTH, HEIGHT = 680, 184
+LEFT, RIGHT, TOP, BOTTOM = 64, 8, 8, 36
 STRIP = 5  # height of a mark of an alarm
 MOST_POINTS = 600
 GAP_INTERVALS = 3  # a line is not drawn over longer than so many usual intervals
@@ -54,7 +54,7 @@ def svg(item: Property, at_ms: Array, column: Array, sides: Sequence[Side | None
         if expected is not None and low <= expected <= high:
             to = left + max(wide, 12)
             parts.append(f'<path class="expected" d="M{left:.1f} {y(expected):.1f}H{to:.1f}"/>')
-        foot = HEIGHT - BOTTOM - (number + 1) * STRIP
+        foot = HEIGHT - BOTTOM + 3 + number * STRIP
         parts.append(f'<rect class="side{number}" x="{left:.1f}" y="{foot}" {_size(wide, STRIP - 1)}/>')
     parts.append(f'<path class="line" d="{_path(at, value, x, y, usual_ms * GAP_INTERVALS, stepped)}"/>')
     parts.append(_times(begin_ms, end_ms, x))

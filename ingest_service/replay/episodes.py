@@ -60,9 +60,9 @@ class Tracker:
         self._over = over
         self._at_work: dict[tuple[int, str], Episode] = {}
 
-    def take(self, number: int, change: Change, kind: str, device: str) -> None:
+    def take(self, number: int, change: Change, device: str) -> None:
         """One change that the set of parameters `number` makes of an alarm of a device."""
-        assert change.device_id is not None
+        assert change.device_id is not None and change.kind is not None
         key = change.device_id, change.condition
         episode = self._at_work.get(key)
         if not change.begins:
@@ -77,7 +77,7 @@ class Tracker:
                 episode = None
         if episode is None:
             episode = Episode(
-                kind, change.municipality, device, change.device_id, change.condition, change.detector,
+                change.kind, change.municipality, device, change.device_id, change.condition, change.detector,
                 change.property, [None] * self._sides,
             )  # fmt: skip
             self._at_work[key] = episode

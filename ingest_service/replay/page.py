@@ -34,6 +34,7 @@ WORDS: dict[str, Label] = {
     "changed": {"en": "Parameters to try", "ko": "시험 매개변수"},
     "now": {"en": "profile", "ko": "프로필"},
     "tried": {"en": "tried", "ko": "시험값"},
+    "found": {"en": "What was found", "ko": "탐지 결과"},
     "kind": {"en": "Kind", "ko": "종류"},
     "property": {"en": "Property", "ko": "속성"},
     "detector": {"en": "Detector", "ko": "탐지기"},
@@ -124,6 +125,7 @@ def _table(result: Result) -> Iterator[str]:
         else:
             cells += [f"{count:,}" for count in (*row.episodes, row.both, *row.alone)]
         rows.append(cells)
+    yield f"<h2>{say('found')}</h2>"
     yield _rows(heads, rows) if rows else f"<p>{say('nothing')}</p>\n"
 
 
@@ -173,6 +175,7 @@ def _figure(result: Result, profile: Profile, episode: Episode) -> str:
     least, most = EITHER_SIDE_PERIODS
     beside_ms = min(max(length_ms // 3, least * period_ms), most * period_ms)
     begin_ms, end_ms = began_ms - beside_ms, began_ms + shown_ms + beside_ms
+    end_ms = end_ms if ended_ms is not None or shown_ms < length_ms else result.until_ms
     item = _charted(profile, episode)
     at_ms, columns = history.series(result.snapshot, profile, episode.device_id, begin_ms, end_ms, MOST_ROWS)
     picture = chart.svg(item, at_ms, columns[item.name], episode.sides, begin_ms, end_ms)
@@ -180,17 +183,18 @@ def _figure(result: Result, profile: Profile, episode: Episode) -> str:
     cut = f" ({say('goes_on')})" if shown_ms < length_ms else ""
     unit = f" [{escape(item.unit)}]" if item.unit not in ("", "1") else ""
     place = f"{escape(episode.municipality)}/{escape(episode.device)}"
-    return (
-        f"<figure><figcaption><b>{place}</b> {at(began_ms)} – {until}{cut}<br>{label(item.label)}{unit}{_said(episode)}"
-        f"</figcaption>{picture}</figure>\n"
-    )
+    said = f"{label(item.label)}{unit}{_said(item, episode)}"
+    words = f"<b>{place}</b> {at(began_ms)} – {until}{cut}<br>{said}"
+    return f"<figure><figcaption>{words}</figcaption>{picture}</figure>\n"
 
 
-def _said(episode: Episode) -> str:
-    """Value and band of the first finding."""
+def _said(item: Property, episode: Episode) -> str:
+    """Value and band of the first finding, of what is charted."""
+    if episode.property is None:
+        return ""
     side = next(side for side in episode.sides if side is not None)
     values = side.evidence.get("values")
-    if not values or values[-1] is None or episode.property is None:
+    if not values or values[-1] is None or not item.numeric:
         return ""
     low, high = side.evidence.get("low"), side.evidence.get("high")
     band = "" if low is None and high is None else f" ({_value(low)} … {_value(high)})"

@@ -43,7 +43,17 @@ def _columns(result: Result) -> list[str]:
     if len(result.names) == 1:
         return [*fixed, "episodes", "devices", "a device-day", "open", "worst"]
     first, second = result.names
-    return [*fixed, first, second, "both", f"only {first}", f"only {second}", "a device-day", "", "worst of only one"]
+    return [
+        *fixed,
+        first,
+        second,
+        "both",
+        f"only {first}",
+        f"only {second}",
+        f"a device-day: {first}",
+        second,
+        "worst of only one",
+    ]
 
 
 def _row(result: Result, kind: str, name: str, detector: str, row: Row) -> list[str]:

@@ -143,7 +143,6 @@ class _Replay:
         self._heard_ms = np.full(1 + max(map(max, task.share.parts.values())), LONG_AGO, np.int64)  # by part
         self._first_ms = {kind: np.full(slots, NEVER, np.int64) for kind, slots in city.slots_in.items()}
         self._last_ms = {kind: np.full(slots, LONG_AGO, np.int64) for kind, slots in city.slots_in.items()}
-        self._kind_of = {device_id: kind for kind, ids in city.devices_of.items() for device_id in ids}
         self._observations = 0
         self._spool = Spool(task.folder, str(task.number))
         self._tally = Tally(len(task.profiles), task.end_ms)
@@ -162,8 +161,7 @@ class _Replay:
                 continue
             for change in alarms.changes(found, fleet, self._city, profiles):
                 if change.device_id is not None:
-                    kind, name = self._kind_of[change.device_id], self._city.name_of[change.device_id]
-                    self._tracker.take(number, change, kind, name)
+                    self._tracker.take(number, change, self._city.name_of[change.device_id])
 
     def _clocks(self, blocks: Sequence[Block]) -> Mapping[int, int]:
         before = self._heard_ms.copy()

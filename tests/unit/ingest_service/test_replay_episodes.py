@@ -11,7 +11,10 @@ MINUTE_MS = 60_000
 
 def change(minute, begins, device_id=1, condition="stuck:voltage", **evidence):
     detector, _, name = condition.partition(":")
-    return Change("41280", device_id, None, condition, detector, name or None, 2, begins, minute * MINUTE_MS, evidence)
+    return Change(
+        "41280", device_id, None, "streetlight", condition, detector, name or None, 2, begins, minute * MINUTE_MS,
+        evidence,
+    )  # fmt: skip
 
 
 def tracked(*said, sides=1):
@@ -19,7 +22,7 @@ def tracked(*said, sides=1):
     found = []
     tracker = Tracker(sides, found.append)
     for number, item in said:
-        tracker.take(number, item, "streetlight", f"sl-{item.device_id}")
+        tracker.take(number, item, f"sl-{item.device_id}")
     tracker.end()
     return found
 
