@@ -21,12 +21,27 @@ from tests.benchmarks import score_recordings as recordings
 from tests.benchmarks import score_simulated as simulated
 from tests.benchmarks import score_synthetic as synthetic
 from tests.benchmarks.report import Case, Wrong, case, progress
-from tests.benchmarks.score_counting import CODES, Outcome, cell, macro_f1
+from tests.benchmarks.score_counting import (
+    CODES,
+    DRIFT,
+    DROPOUT,
+    NOISE,
+    SHIFT,
+    SKEW,
+    SPIKE,
+    STUCK,
+    UNIT,
+    Outcome,
+    cell,
+    macro_f1,
+)
 from tests.benchmarks.score_injection import CELLS
 from tests.benchmarks.score_trial import Guess, Make, Oracle, Source, Trial, alone, attempt, faults
 
 WORDS = {code: name for name, code in DETECTOR_CODES.items()}
 DECISIVE = "4 sd"
+BARS = dict.fromkeys((SPIKE, STUCK, DROPOUT, SHIFT, NOISE, UNIT, SKEW), 0.95) | {DRIFT: 0.8}  # recall
+NAMES_BAR, FALSE_BAR = 0.9, 0.01  # macro-F1; episodes a device-day
 SIMULATED_DAYS = 12
 LEAST_FAULTS = 400  # of a source, however few its series
 PARTS = ("synthetic", "simulator", "recordings")
@@ -38,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--property", default="", metavar="WORD", help="only properties with this in their name")
     parser.add_argument("--series", type=int, default=120, help="healthy series a property (default: 120)")
     parser.add_argument("--replicas", type=int, default=4, help="copies of each with a fault (default: 4)")
+    parser.add_argument("--cadence", type=int, metavar="S", help="of the synthetic series (default: 300 or 600)")
     parser.add_argument("--days", type=int, default=21, help="of each series (default: 21)")
     parser.add_argument("--devices", type=int, default=150, help="of the simulated city (default: 150)")
     parser.add_argument("--seed", type=int, default=1, help="of series and faults (default: 1)")
@@ -74,6 +90,7 @@ def sources(options: argparse.Namespace) -> Iterator[Source]:
     if "synthetic" in parts:
         for shape in synthetic.SHAPES:
             if options.property in shape.property:
+                shape = shape._replace(cadence_s=options.cadence or shape.cadence_s)
                 yield synthetic_source(shape, options.series, options.days, options.seed)
     if "recordings" in parts:
         if options.city.is_dir():
@@ -84,7 +101,7 @@ def sources(options: argparse.Namespace) -> Iterator[Source]:
 
 def synthetic_source(shape: synthetic.Shape, n: int, days: int, seed: int) -> Source:
     """Healthy series of a shape, a report in two hundred missing."""
-    random = np.random.default_rng([seed, synthetic.SHAPES.index(shape)])
+    random = np.random.default_rng([seed, [one.property for one in synthetic.SHAPES].index(shape.property)])
     when = synthetic.moments(days, shape.cadence_s)
     values, times = shape.make(n, when, random), synthetic.times(n, when, random)
     heard = random.random(values.shape) >= 0.005
@@ -117,8 +134,17 @@ def cases(trials: Sequence[Trial]) -> list[Case]:
             codes = Counter(trial.episodes.code.tolist())
             for code, count in [(0, len(trial.episodes.code)), *sorted(codes.items())]:
                 name = f"{source}: {trial.property}: false alarms" + (f": {WORDS[code]}" if code else "")
-                found.append(case(name, count / trial.days, "/device-day", of=f"{trial.days:,.0f} device-days"))
+                bar = None if code else ("bar", FALSE_BAR)
+                days = f"{trial.days:,.0f} device-days"
+                found.append(
+                    case(name, count / trial.days if trial.days else math.nan, "/device-day", against=bar, of=days)
+                )
     return found
+
+
+def decides(variant: str) -> bool:
+    """Whether a size counts for the names, and is held against a bar."""
+    return not variant.endswith(" sd") or variant == DECISIVE
 
 
 def _of_faults(source: str, everything: Sequence[Outcome]) -> list[Case]:
@@ -129,17 +155,18 @@ def _of_faults(source: str, everything: Sequence[Outcome]) -> list[Case]:
             continue
         figures, of = cell(mine), f"{len(mine)} faults"
         name = f"{source}: {fault} {variant}"
+        bar = BARS.get(fault) if decides(variant) else None
         found += [
-            case(f"{name}: recall", figures.recall, "share", of=of),
+            case(f"{name}: recall", figures.recall, "share", against=None if bar is None else ("bar", bar), of=of),
             case(f"{name}: by chance", figures.chance, "share", of=of),
             case(f"{name}: delay, median", figures.delay_median, "observations", of=of),
             case(f"{name}: delay, p90", figures.delay_p90, "observations", of=of),
             case(f"{name}: rightly named", figures.rightly_named, "share of found", of=of),
         ]
-    decisive = [o for o in everything if not o.label.variant.endswith(" sd") or o.label.variant == DECISIVE]
+    decisive = [o for o in everything if decides(o.label.variant)]
     of = f"{sum(o.first > 0 for o in decisive)} found of sizes of {DECISIVE}"
     found += [
-        case(f"{source}: macro-F1 of the name", macro_f1(decisive), "F1", of=of),
+        case(f"{source}: macro-F1 of the name", macro_f1(decisive), "F1", against=("bar", NAMES_BAR), of=of),
         case(f"{source}: macro-F1 of the very first alarm", macro_f1(decisive, strict=True), "F1", of=of),
     ]
     for fault in dict.fromkeys(o.label.fault for o in decisive):
@@ -154,6 +181,7 @@ def table(found: Sequence[Case]) -> str:
     if not any(item.case.endswith(": false alarms") and item.case.count(": ") == 2 for item in found):
         return report.table(found)
     value = {item.case: item.value for item in found}
+    bars = {item.case: item.baseline_value for item in found if item.baseline == "bar"}
     lines = []
     for source in dict.fromkeys(name.split(": ")[0] for name in value):
         lines += ["", f"{source:<30}{'n':>6}{'recall':>9}{'chance':>9}{'median':>9}{'p90':>9}{'named':>9}"]
@@ -167,6 +195,7 @@ def table(found: Sequence[Case]) -> str:
                 + "".join(f"{_digits(x, 2):>9}" for x in figures)
                 + "".join(f"{_digits(x, 0):>9}" for x in delays)
                 + f"{_digits(value[f'{name}: rightly named'], 2):>9}"
+                + _below(bars.get(f"{name}: recall"), value[f"{name}: recall"])
             )
         lines += [
             f"  {name.split(': ', 1)[1]}: {_digits(value[name], 2)}"
@@ -204,6 +233,10 @@ def _by_property(source: str, value: dict[str, float]) -> list[str]:
         if any(figures):
             lines.append(f"{'  ' + code:<30}" + "".join(f"{x:>13.4f}" if x else f"{'':>13}" for x in figures))
     return lines
+
+
+def _below(bar: float | None, value: float) -> str:
+    return f"  below {bar}" if bar is not None and round(value, 2) < bar else ""
 
 
 def _digits(value: float, digits: int) -> str:

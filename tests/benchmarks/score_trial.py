@@ -98,6 +98,8 @@ def prepared(source: Source, replicas: int, seed: int) -> tuple[list[Series], li
     rounded = [(t, np.round(value, item.decimals)) for t, value in source.series]
     series, labels = [healthy(t, value) for t, value in rounded], []
     n = len(series)
+    if not replicas:
+        return series, labels
     turns = np.concatenate(
         [random.permutation(len(source.cells)) for _ in range(-(-n * replicas // len(source.cells)))]
     )

@@ -1,12 +1,15 @@
 """How detection is counted: episodes, recall less chance, delays, names; and faults lie where their labels say."""
 
+import argparse
 import math
 
 import numpy as np
 import pytest
 
 from contracts.profiles import DETECTOR_CODES as CODE
+from tests.benchmarks import score_faults
 from tests.benchmarks import score_synthetic as synthetic
+from tests.benchmarks.report import Wrong
 from tests.benchmarks.score_counting import (
     CODES,
     DROPOUT,
@@ -150,3 +153,10 @@ def test_healthy_series_are_the_same_from_the_same_seed_and_alike_among_neighbou
     assert not np.array_equal(first, other)
     assert np.isfinite(first).all()
     assert first.std(axis=1).min() > 0
+
+
+def test_the_scorer_finds_an_oracle_good_a_guess_no_better_than_chance_and_moved_labels_wrong(monkeypatch):
+    assert score_faults.self_test(argparse.Namespace(seed=1))
+    monkeypatch.setattr(score_faults, "Oracle", score_faults.Guess)
+    with pytest.raises(Wrong, match="recall of oracle"):
+        score_faults.self_test(argparse.Namespace(seed=1))
