@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> list[Case]:
 def sources(options: argparse.Namespace, profiles: Profiles) -> Iterator[tuple[str, list[Batch]]]:
     """(name, full batches) of each source."""
     mix = fleets.make(options.devices, 1, 1, ["41280"])
-    for kind in [*profiles, "mix"]:
+    for kind in [*fleets.MIX, "mix"]:
         # A fleet of one kind: that kind's devices of a fleet large enough to have as many of them.
         chosen = mix
         if kind != "mix":
