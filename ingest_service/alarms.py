@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from contracts.profiles import Profile
+from contracts.profiles import Profile, Property
 from ingest_service.detection.fleet import Finding, Fleet
 from ingest_service.registry import Agent, Registry
 
@@ -75,13 +75,15 @@ def _change(finding: Finding, fleet: Fleet, registry: Registry, profile: Profile
         chosen = getattr(profile.properties[finding.property].detectors, finding.detector, None)  # None: merely noted
         severity = chosen.severity if chosen else "info"
     evidence: dict[str, Any] = {"parameters": fleet.parameters(finding.kind, finding.property, finding.detector)}
+    evidence["parameters"] |= finding.detail or {}
     if finding.value is not None:
+        item = None if finding.property is None else profile.properties[finding.property]
         evidence |= {
-            "values": [finding.value],
+            "values": [_word(item, finding.value)],
             "observed_at": [finding.at_ms],
             "low": finding.low,
             "high": finding.high,
-            "expected": finding.expected,
+            "expected": _word(item, finding.expected),
         }
     if finding.score is not None:
         evidence["score"] = finding.score
@@ -98,3 +100,8 @@ def _change(finding: Finding, fleet: Fleet, registry: Registry, profile: Profile
         finding.at_ms,
         evidence,
     )
+
+
+def _word(item: Property | None, value: float | None) -> float | str | None:
+    """A value as the API spells it: an enum's code as its word."""
+    return item.values[int(value)] if item is not None and item.values and value is not None else value

@@ -43,6 +43,7 @@ class Finding(msgspec.Struct, frozen=True):
     high: float | None
     expected: float | None
     score: float | None = None
+    detail: dict[str, Any] | None = None  # what else decided
 
 
 class _Monitor:
@@ -348,6 +349,7 @@ def _noted(block: Block, name: str, noted: Noted) -> Finding:
         noted.high,
         noted.expected,
         noted.score,
+        noted.detail,
     )
 
 

@@ -215,11 +215,22 @@ def too_old(state: Any, i: int, at_ms: int, groups: Any) -> bool:
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def run(state: Any, slot: Array, at_ms: Array, code: Array, limits: Any, groups: Any, changes: Array, of: Array) -> int:
+def run(
+    state: Any,
+    slot: Array,
+    at_ms: Array,
+    code: Array,
+    limits: Any,
+    groups: Any,
+    changes: Array,
+    others: Array,
+    since_ms: Array,
+) -> int:
     """Take words in arrival order; how many changed the condition.
 
     code : (n,) int16, NULL_CODE for null. changes : (n,) uint8 gets BEGINS, ENDS or 0.
-    of : (n,) float64 gets the average neighbour's changes since its own last one; only where it changed a condition.
+    others : (n,) float64 gets the average neighbour's changes since its own last one, since_ms : (n,) int64 when that
+    was; only where the condition changed.
     """
     found = 0
     for row in range(len(slot)):
@@ -229,7 +240,7 @@ def run(state: Any, slot: Array, at_ms: Array, code: Array, limits: Any, groups:
         total = groups.total[g] if g != NOBODY else 0
         known = series.code != NULL_CODE
         peers = (groups.heard[g] if g != NOBODY else 0) - (1 if known else 0)
-        since = total - series.mark
+        meanwhile = total - series.mark
         said = compiled_step(series, at_ms[row], np.int64(code[row]), total, peers, limits)
         if g != NOBODY:
             if said & COUNTS:
@@ -242,6 +253,7 @@ def run(state: Any, slot: Array, at_ms: Array, code: Array, limits: Any, groups:
             series.active |= SAME
         changes[row] = said & (BEGINS | ENDS)
         if changes[row]:
-            of[row] = since / max(1, peers)
+            others[row] = meanwhile / max(1, peers)
+            since_ms[row] = series.since_ms
             found += 1
     return found

@@ -6,6 +6,7 @@ the fleet has put old state back, `before_save` and `settle` stand around a rest
 `meet` (groups) and `stand` (places).
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -26,11 +27,12 @@ class Noted(NamedTuple):
     row: int
     detector: str
     begins: bool
-    value: float
+    value: float | None  # an enum's code
     low: float | None = None
     high: float | None = None
     expected: float | None = None
     score: float | None = None
+    detail: dict[str, Any] | None = None  # what else decided
 
 
 class Watch(Protocol):
@@ -186,14 +188,20 @@ class Words(_Alone):
 
     def examine(self, block: Block) -> list[Noted]:
         codes = block.columns[self.property]
-        changes, others = np.zeros(len(block), np.uint8), np.empty(len(block))
-        at_ms = block.observed_ms
-        if not unchanging.run(self.state, block.slot, at_ms, codes, self._limits, self._groups, changes, others):
+        n, at_ms = len(block), block.observed_ms
+        changes, others, since = np.zeros(n, np.uint8), np.empty(n), np.empty(n, np.int64)
+        if not unchanging.run(self.state, block.slot, at_ms, codes, self._limits, self._groups, changes, others, since):
             return []
-        return [
-            Noted(row, self.detector, changes[row] == unchanging.BEGINS, float(codes[row]), expected=float(others[row]))
-            for row in np.flatnonzero(changes).tolist()
-        ]
+        found = []
+        for row in np.flatnonzero(changes).tolist():
+            begins = changes[row] == unchanging.BEGINS
+            detail = {
+                "unchanged_s": int(at_ms[row] - since[row]) // 1000,
+                "neighbours_changes": round(float(others[row]), 1),
+            }
+            code = float(codes[row])
+            found.append(Noted(row, self.detector, begins, code, detail=detail if begins else None))
+        return found
 
     def meet(self, peers: Array, wider: Array) -> None:
         """New groups: what a series' neighbours did so far is kept, whoever is its neighbour from now on."""
@@ -250,6 +258,7 @@ class Lamps(_Alone):
         self.property = item.name
         self._chosen = item.detectors.daylight
         self._lit = np.array([word in self._chosen.lit for word in item.values] + [False], np.int8)
+        self._words = [next((code for code, lit in enumerate(self._lit[:-1]) if lit == on), None) for on in (0, 1)]
         known = profile.properties
         self._above = [(known[name], limit) for name, limit in self._chosen.lit_above.items() if name in known]
         self.state: Any = daylight.new_state(0)  # record array
@@ -279,8 +288,18 @@ class Lamps(_Alone):
         at_ms = block.observed_ms
         if not daylight.run(self.state, block.slot, at_ms, lit, plan, self._place, after_ms, changes):
             return []
-        rows = np.flatnonzero(changes).tolist()
-        return [Noted(row, self.detector, changes[row] == 1, float(lit[row])) for row in rows]
+        return [
+            self._noted(block, row, bool(changes[row] == 1), bool(lit[row] == 1))
+            for row in np.flatnonzero(changes).tolist()
+        ]
+
+    def _noted(self, block: Block, row: int, begins: bool, lit: bool) -> Noted:
+        code = int(block.columns[self.property][row])
+        sun = daylight.sine_at(int(block.observed_ms[row]), self._place, int(block.slot[row]))
+        detail = {"lit": lit, "sun_deg": round(math.degrees(math.asin(sun)), 1)}
+        should = self._words[int(lit != begins)]
+        value = float(code) if 0 <= code < len(self._lit) - 1 else None
+        return Noted(row, self.detector, begins, value, expected=should, detail=detail)
 
     def lit(self, columns: Mapping[str, Array]) -> Array:
         """(n,) int8: 1 lit, 0 dark, -1 not said."""
