@@ -23,7 +23,7 @@ from firmware_sim import listing
 from firmware_sim.city import City
 from firmware_sim.faults import Fault
 from ingest_service.lifecycle import import_cli
-from ingest_service.replay import cli
+from ingest_service.replay import cli, division
 from tests.database_fixture import ROOT, Database
 from tests.services.ingest_fixture import schema, settle
 from tests.waiting import wait_for
@@ -35,6 +35,15 @@ FLEET = fleets.make(160, 4, 7)
 BIG_DEVICES, BIG_PERIOD_S = 400, 30
 NAMED = ("stuck", "out_of_range", "silent")  # faults that have the name of their detector
 NO_STUCK = "[streetlight.voltage]\nstuck = false\n"
+
+TOUCHY = """[streetlight]
+silent_after_periods = 1
+voltage.spike = { threshold = 3.0, min_jump = 0.5, warm_up = 5 }
+voltage.stuck.repeats = 3
+power_consumption.spike = { threshold = 3.0, min_jump = 0.5 }
+[waste_container]
+silent_after_periods = 1
+"""  # so that there is much to compare
 
 
 def ms(at: datetime) -> int:
@@ -165,10 +174,47 @@ def test_faults_that_the_simulator_labels_are_found_with_their_evidence(marked: 
 
 
 def test_the_number_of_processes_changes_nothing(marked: Lived, tmp_path: Path):
-    one, three = marked.report, detect(marked.database, tmp_path, "--processes", 3)
+    (tmp_path / "touchy.toml").write_text(TOUCHY)
+    one, three = (
+        detect(marked.database, tmp_path, "--config", tmp_path / "touchy.toml", "--processes", count)
+        for count in (1, 3)
+    )
     assert (one["processes"], three["processes"]) == (1, 3)
     assert found_of(one) == found_of(three)
-    assert len(one["episodes"]) > 10
+    assert len(one["episodes"]) > 300
+
+
+@pytest.fixture(scope="module")
+def bays(postgres_url: str) -> Iterator[Database]:
+    """Bays of three towns, without agents: cars come and go, but some sensors hang from the second day on."""
+    towns = ("41280", "41480", "41570")
+    devices = [
+        {"municipality": town, "device": f"ps-{number}", "kind": "parking_spot", "latitude": 37.6 + 0.01 * (number % 4),
+         "longitude": 126.8}
+        for town in towns for number in range(24)
+    ]  # fmt: skip
+    with schema(postgres_url) as found:
+        settle(found, {"municipalities": [{"code": town, "name": {}} for town in towns], "devices": devices})
+        if not found.rows("SELECT 1 FROM schema_engine WHERE engine = 'timescale'"):
+            found.rows("CREATE TABLE observation_parking_spot_all PARTITION OF observation_parking_spot DEFAULT")
+        found.rows(
+            "INSERT INTO observation_parking_spot (device_id, observed_at, status) SELECT device_id, "
+            "t + device_id * interval '1 s', CASE WHEN device_id %% 5 = 0 AND t > %s::timestamptz THEN 1 "
+            "ELSE abs(hashint4(device_id * 977 + extract(epoch FROM t)::int / 5400)) %% 2 END "
+            "FROM generate_series(%s::timestamptz, %s::timestamptz, interval '10 min') t, device",
+            START + timedelta(days=1), START, START + timedelta(days=5),
+        )  # fmt: skip
+        yield found
+
+
+def test_devices_that_are_compared_stay_in_one_process(bays: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(division, "PART_DEVICES", 4)
+    monkeypatch.setattr(division, "PART_SETS", 2)
+    one, three = (detect(bays, tmp_path, "--processes", count) for count in (1, 3))
+    assert (one["processes"], three["processes"]) == (1, 3)
+    assert found_of(one) == found_of(three)
+    assert {item["condition"] for item in one["episodes"]} == {"unchanging:status"}
+    assert len(one["episodes"]) >= 5
 
 
 def test_parameters_to_try_are_shown_beside_those_in_use(marked: Lived, tmp_path: Path):
