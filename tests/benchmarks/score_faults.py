@@ -35,7 +35,7 @@ from tests.benchmarks.score_counting import (
     cell,
     macro_f1,
 )
-from tests.benchmarks.score_injection import CELLS
+from tests.benchmarks.score_injection import CELLS, SIZED
 from tests.benchmarks.score_trial import Guess, Make, Oracle, Source, Trial, alone, attempt, faults
 
 WORDS = {code: name for name, code in DETECTOR_CODES.items()}
@@ -155,7 +155,8 @@ def _of_faults(source: str, everything: Sequence[Outcome]) -> list[Case]:
             continue
         figures, of = cell(mine), f"{len(mine)} faults"
         name = f"{source}: {fault} {variant}"
-        bar = BARS.get(fault) if decides(variant) else None
+        own_size = fault in SIZED and variant == simulated.SIMULATED
+        bar = BARS.get(fault) if decides(variant) and not own_size else None
         found += [
             case(f"{name}: recall", figures.recall, "share", against=None if bar is None else ("bar", bar), of=of),
             case(f"{name}: by chance", figures.chance, "share", of=of),
