@@ -1,4 +1,4 @@
-"""What is unusual for a bin becomes an alarm with its score, though ingest is killed while it learns what is usual."""
+"""What is unusual for a bin becomes an alarm with its score, though ingest is killed and stopped while it learns."""
 
 import numpy as np
 
@@ -28,17 +28,23 @@ def test_a_warming_bin_is_one_alarm_with_the_score_of_an_undisturbed_run(databas
     assert begun == 7 * DAY + 60
     assert (changes == ENDS).sum() == 1
 
-    settle(database)
-    with running_ingest(database, broker, tmp_path, save_period_s=1) as ingest, agent(broker) as sender:
-        for low in range(0, len(values), 96):
+    def send(first_day, last_day):
+        for low in range(first_day * DAY, last_day * DAY, 96):
             rows = slice(low, low + 96)
             body = {"device": ["bin-0"] * 96, "observed_at": at_ms[rows].tolist(), "temperature": values[rows].tolist()}
             sender.seal({"waste_container": body}, clock_ms=int(at_ms[rows][-1]))
-        for upto in (4, 9):
-            sender.deliver(upto=upto)
-            ingest.kill()
-            ingest.restart()
         sender.deliver()
+
+    settle(database)
+    with running_ingest(database, broker, tmp_path) as ingest, agent(broker) as sender:
+        send(0, 2)
+        ingest.kill()  # learns again from the journal
+        ingest.restart()
+        send(2, 6)
+        ingest.stop()  # saves what it has learnt, and no journal is left
+        assert database.rows("SELECT count(*) FROM detector_journal") == [(0,)]
+        ingest.restart()
+        send(6, 8)
         ((at, cleared, severity, evidence),) = wait_for_rows(
             database,
             "SELECT (extract(epoch FROM opened_at) * 1000)::bigint, state = 'cleared', severity, evidence FROM alarm "
