@@ -28,7 +28,7 @@ class Novelty:
     def update(self, series_idx: Array, t: Array, value: Array) -> Array:
         """(n,) float64 scores. series_idx: (n,) int; t: (n,) int seconds; value: (n,) numbers, NaN for a gap."""
         index, at_ms = _index(series_idx), _milliseconds(t)
-        scores: Array = self._detector.update(index, at_ms, np.asarray(value, np.float64))
+        scores: Array = self._detector.update(index, at_ms, np.ascontiguousarray(value, np.float64))
         return scores
 
 
@@ -56,21 +56,23 @@ class Faults:
         found = self._fleet.examine([block], {})
         self._fleet.keep()
         codes = np.zeros(len(index), np.int16)
-        scores = (self._raised[index] > 0).astype(np.float64)
+        changed = np.zeros(len(index), np.int32)  # conditions that begin, less those that end, with each reading
         self._fell += [finding for finding in found if finding.detector == "silent" and finding.begins]
         found = [finding for finding in found if finding.detector != "silent" or not finding.begins]
+        before = self._raised[index]
         rows = _rows(index, at_ms, found)
         for finding in found:
-            self._raised[finding.slot] += 1 if finding.begins else -1
+            step = 1 if finding.begins else -1
+            self._raised[finding.slot] += step
             places = rows.get((finding.slot, finding.at_ms))
             if places is None:
                 continue
             row = places[min(1, len(places) - 1)] if finding.detector == "duplicates" else places[0]
-            after = row + np.flatnonzero(index[row:] == finding.slot)
-            scores[after] = float(self._raised[finding.slot] > 0)
+            changed[row] += step
             if finding.begins:
-                scores[row] = 1.0
                 codes[row] = codes[row] or DETECTOR_CODES.get(finding.detector, 0)  # a counter's restart has none
+        lasting = before + _running(index, changed) if found else before
+        scores = ((lasting > 0) | (codes > 0)).astype(np.float64)
         return scores, codes
 
     def sweep(self, now_s: int) -> tuple[Array, Array]:
@@ -116,6 +118,17 @@ def _index(series_idx: Array) -> Array:
 
 def _milliseconds(t: Array) -> Array:
     return np.asarray(t).astype(np.int64) * 1000
+
+
+def _running(index: Array, changed: Array) -> Array:
+    """(n,) the sum of each series' changes up to and with each row."""
+    order = np.argsort(index, kind="stable")
+    total = np.cumsum(changed[order])
+    first = np.flatnonzero(np.diff(index[order], prepend=-1))
+    starts = np.repeat(total[first] - changed[order][first], np.diff(first, append=len(index)))
+    found = np.empty(len(index), total.dtype)
+    found[order] = total - starts
+    return found
 
 
 def _rows(index: Array, at_ms: Array, found: list[Finding]) -> dict[tuple[int, int], list[int]]:

@@ -53,11 +53,22 @@ def test_a_batch_cut_in_pieces_gives_the_same_codes():
     index = random.integers(0, 5, 3000).astype(np.int32)
     t = np.arange(3000) * 60
     value = np.where(random.random(3000) < 0.01, 300.0, random.normal(220, 1, 3000))
-    _, whole = Faults(5, "streetlight.voltage").update(index, t, value)
+    scores, codes = Faults(5, "streetlight.voltage").update(index, t, value)
     pieces = Faults(5, "streetlight.voltage")
-    parts = [pieces.update(*part)[1] for part in zip(*(np.array_split(a, 37) for a in (index, t, value)), strict=True)]
-    assert whole.any()
-    assert np.array_equal(whole, np.concatenate(parts))
+    parts = [pieces.update(*part) for part in zip(*(np.array_split(a, 37) for a in (index, t, value)), strict=True)]
+    assert codes.any()
+    assert 0 < scores.mean() < 1
+    assert np.array_equal(scores, np.concatenate([part for part, _ in parts]))
+    assert np.array_equal(codes, np.concatenate([part for _, part in parts]))
+
+
+def test_empty_batches_and_slices_of_other_arrays_are_taken():
+    faults, none = Faults(2, "streetlight.voltage"), np.zeros(0)
+    assert [len(part) for part in faults.update(none.astype(np.int32), none.astype(np.int64), none)] == [0, 0]
+    table = np.array([[0, 1_772_409_600, 300], [1, 1_772_409_600, 220]])
+    scores, codes = faults.update(table[:, 0], table[:, 1], table[:, 2])
+    assert codes.tolist() == [DETECTOR_CODES["out_of_range"], 0]
+    assert scores.tolist() == [1, 0]
 
 
 def test_a_property_that_nobody_knows_is_refused_with_what_is_known():
