@@ -29,12 +29,15 @@ class Progress:
         self._quiet = quiet
         self._terminal = self._stream.isatty()
         self._began = self._told = time.monotonic()
+        self._first: tuple[float, int] | None = None  # when rows began to come, and how many had come then
 
     def add(self, rows: int, size: int, where: str = "", *, at_ms: int | None = None) -> None:
         """So much more is done; `where`, or a time in the data, says how far."""
         self.rows += rows
         self.bytes += size
         now = time.monotonic()
+        if self._first is None and rows:
+            self._first = now, self.rows
         if not self._quiet and now - self._told >= (TERMINAL_PERIOD_S if self._terminal else LOG_PERIOD_S):
             self._told = now
             where = where if at_ms is None else f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M}"
@@ -56,9 +59,10 @@ class Progress:
         return f"{self._what}: {self.rows:,} {self._of_what},{size} {seconds:,.1f} s, {rate}"
 
     def _left(self) -> str:
-        if not self._expected or not self.rows:
+        if not self._expected or self._first is None or self.rows <= self._first[1]:
             return ""
-        left_s = (time.monotonic() - self._began) * max(0, self._expected - self.rows) / self.rows
+        since_s, rows = time.monotonic() - self._first[0], self.rows - self._first[1]
+        left_s = since_s * max(0, self._expected - self.rows) / rows
         done = min(0.99, self.rows / self._expected)
         return f", about {done:.0%} done, {_span(left_s)} left"
 

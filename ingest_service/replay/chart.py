@@ -119,8 +119,6 @@ def _grid(item: Property, low: float, high: float, y: Scale) -> str:
             for number in round_numbers(low, high)
         ]
     for number, word in ticks:
-        if not low <= number <= high:
-            continue
         parts.append(f'<path class="grid" d="M{LEFT} {y(number):.1f}H{WIDTH - RIGHT}"/>')
         labels = item.value_labels.get(word)
         said = (
@@ -146,7 +144,8 @@ def round_numbers(low: float, high: float) -> list[float]:
     """Three to six round numbers between two."""
     step = 10.0 ** math.floor(math.log10((high - low) / 3))
     step *= next((factor for factor in (5, 2) if (high - low) / (step * factor) >= 3), 1)
-    return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    places = [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    return [place for place in places if low <= place <= high]  # rounding may put one beyond
 
 
 def _size(width: float, height: float) -> str:
