@@ -14,7 +14,10 @@ from contracts.profiles import DETECTOR_CODES
 from ingest_service.columns import Array
 
 QUIET_S = 3600  # an alarm after less quiet belongs to the episode before it
-GRACE_S = 3600  # after a fault's end; none for a silence, which is to be found while it lasts
+GRACE_S, GRACE = (
+    3600,
+    3,
+)  # s and observations after a fault's end, the longer of both; none for a silence: while it lasts
 WARM_UP_S = 7 * 86_400
 SPIKE, STUCK, DROPOUT, SHIFT, DRIFT, NOISE = "spike", "stuck", "dropout", "level shift", "drift", "noise burst"
 UNIT, DUPLICATES, SKEW, INTERMITTENT = "unit error", "duplicates", "clock skew", "intermittent stuck"
@@ -51,7 +54,7 @@ class Label(NamedTuple):
 
     @property
     def until_s(self) -> int:
-        return self.end_s + (0 if self.fault == DROPOUT else GRACE_S)
+        return self.end_s + (0 if self.fault == DROPOUT else max(GRACE_S, GRACE * self.cadence_s))
 
 
 class Alarms(NamedTuple):

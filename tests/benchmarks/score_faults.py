@@ -1,10 +1,10 @@
 """What the fault monitors find, when, under which name, and how often they cry wolf: with the shipped profiles.
 
 Healthy series of every property run beside copies of them with one labelled fault each, through the objects that
-ingest runs. Recall is the share of faults with an alarm between onset and an hour after the end, less the share of
-their healthy twins with an alarm in the same window. Delay is in observations, a miss is infinite. A false alarm is an
-episode on a healthy series after seven days, new after an hour without one. Sizes are in the series' own daily
-residual sd. Names are those of the first alarm that names a fault: `out_of_range` names none.
+ingest runs. Recall is the share of faults with an alarm between onset and an hour (or three observations) after the
+end, less the share of their healthy twins with an alarm in the same window. Delay is in observations, a miss is
+infinite. A false alarm is an episode on a healthy series after seven days, new after an hour without one. Sizes are in
+the series' own daily residual sd. Names are those of the first alarm that names a fault: `out_of_range` names none.
 """
 
 import argparse
