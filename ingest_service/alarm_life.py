@@ -116,7 +116,7 @@ class Fold(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct):
-    """What is to be stored, in this order: new alarms and changed ones, folds of what was not touched, events."""
+    """What is to be stored, in this order: new and changed alarms, folds of those that were not at hand, events."""
 
     touched: list[Alarm]
     folds: list[Fold]

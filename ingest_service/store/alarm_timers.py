@@ -13,7 +13,6 @@ from ingest_service.alarms import Change
 from ingest_service.store import alarm_rows
 from ingest_service.store.arrays import BigInts, array
 from ingest_service.store.connection import Connection
-from ingest_service.store.statements import text
 
 MOST = 1_000  # alarms a statement: what is left waits for the next
 
@@ -22,7 +21,7 @@ def release(connection: Connection, profiles: Mapping[str, Profile]) -> int:
     """Suppressed alarms whose window does not hold them back any more become open; how many."""
     done = 0
     while True:
-        found: list[Any] = connection.execute(text("alarm_unheld"), {"most": MOST}).fetchall()
+        found: list[Any] = alarm_rows.ask(connection, "alarm_unheld", {"most": MOST}).fetchall()
         ids = {int(alarm_id) for alarm_id, *_ in found}
         changes = [_held(*row) for _, *row in found]
         before = done
@@ -39,7 +38,7 @@ def release(connection: Connection, profiles: Mapping[str, Profile]) -> int:
         with connection.transaction():
             alarm_rows.lock(connection, {change.municipality for change in changes})
             told = alarm_rows.work(connection, changes, profiles, {}, act)
-            connection.execute(text("alarm_tell"), {"ids": array(BigInts, [alarm["alarm_id"] for alarm in told])})
+            alarm_rows.ask(connection, "alarm_tell", {"ids": array(BigInts, [alarm["alarm_id"] for alarm in told])})
         if done == before:
             return done
 
@@ -49,7 +48,7 @@ def escalate(connection: Connection, *, info_s: int, warning_s: int, critical_s:
     done = 0
     while True:
         parameters = {"info_s": info_s, "warning_s": warning_s, "critical_s": critical_s, "most": MOST}
-        changed = len(connection.execute(text("alarm_escalate"), parameters).fetchall())
+        changed = len(alarm_rows.ask(connection, "alarm_escalate", parameters).fetchall())
         done += changed
         if changed < MOST:
             return done
@@ -58,11 +57,11 @@ def escalate(connection: Connection, *, info_s: int, warning_s: int, critical_s:
 def clear_empty(connection: Connection) -> int:
     """Group alarms without an active member are over; how many."""
     done = 0
-    while found := connection.execute(text("alarm_empty")).fetchall():
+    while found := alarm_rows.ask(connection, "alarm_empty", {}).fetchall():
         with connection.transaction():
             alarm_rows.lock(connection, {str(municipality) for _, municipality in found})
             ids = array(BigInts, [alarm_id for alarm_id, _ in found])
-            changed = len(connection.execute(text("alarm_emptied"), {"ids": ids}).fetchall())
+            changed = len(alarm_rows.ask(connection, "alarm_emptied", {"ids": ids}).fetchall())
         done += changed
         if not changed:
             break

@@ -18,6 +18,7 @@ BENCHMARKS = {
     "ingest": "observations a second from the broker's socket to COMMIT, beside \\copy, a C subscriber and peers",
     "stages": "where ingest's time goes between a message and COMMIT, stage by stage",
     "detect": "values a second and bytes a series of the detectors, beside river and rrcf; their share of ingest",
+    "alarms": "what alarms cost a flush, and what a storm of them does",
     "wire": "bytes an observation on the wire, beside SenML and Sparkplug B",
     "latency": "from a sensor's reading to the committed row and to the live stream",
     "query": "milliseconds of the API's questions over a city's month",

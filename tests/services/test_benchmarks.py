@@ -39,3 +39,11 @@ def test_storage_is_measured_and_closed_observations_are_small():
     assert cases["PostgreSQL: streetlight"].value <= 75
     assert cases["PostgreSQL: of it indexes"].value > 0
     assert cases["PostgreSQL: all kinds"].ratio < 0.25
+
+
+@pytest.mark.slow
+def test_alarms_are_measured_and_a_storm_is_one_alarm():
+    cases = run("alarms", "--devices", "3000", "--flushes", "3")
+    assert cases["a flush without changes"].value > 0
+    assert cases["storm"].ratio is not None
+    assert cases["its end"].value > 0
