@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from tests.benchmarks import __main__ as frame
-from tests.benchmarks import report
+from tests.benchmarks import report, score
 
 ROOT = Path(__file__).parents[3]
 
@@ -87,3 +87,19 @@ def test_figures_have_the_digits_that_mean_something():
     check(5.0, "5")
     check(float("nan"), "-")
     check(float("inf"), "inf")
+
+
+def test_every_score_is_listed_and_teaches_its_options(capsys):
+    def asked(*arguments):
+        return frame.main(arguments, command="score", names=score.SCORES, help_text=score.HELP, prefix="score_")
+
+    assert asked() == 0
+    listed = capsys.readouterr().out
+    for name, words in score.SCORES.items():
+        assert f"  {name}" in listed and words in listed
+        with pytest.raises(SystemExit) as left:
+            asked(name, "--help")
+        assert left.value.code == 0
+        assert "--json" in capsys.readouterr().out
+    assert asked("nob") == 2
+    assert "./run score: no benchmark 'nob'; did you mean 'nab'?" in capsys.readouterr().err
