@@ -37,6 +37,7 @@ APART_MS = 3_600_000  # who changes more often than once an hour counts once: fl
 LEAST_PEERS = 5
 LEAST_AGE_MS = 3_600_000  # neighbours' ages are taken for an hour at the least: one restart of a gateway is no traffic
 WIDER_MARGIN = 3.0
+ALIVE_MS = 14.0 * 86_400_000  # an area of which half has not changed for a fortnight is no measure of its bays
 HOUR_MS = 3_600_000
 
 STATE = np.dtype(
@@ -203,7 +204,7 @@ def too_old(state: Any, i: int, at_ms: int, groups: Any) -> bool:
         if heard >= LEAST_PEERS:
             if 2 * young > heard:
                 return True
-            young, heard = younger(state, members, i, at_ms, age_ms / 4.0)
+            young, heard = younger(state, members, i, at_ms, min(age_ms / 4.0, ALIVE_MS))
             if 2 * young > heard:
                 return False  # a quiet neighbourhood, and no dead one
     w = groups.wider[i]

@@ -8,6 +8,7 @@ SCORES = {
     "faults": "what the fault monitors find, when, under which name, and how often they cry wolf",
     "constants": "how much the novelty score hangs on each of its constants",
     "cases": "what is known to be wrong in recordings of real cities, and what else is said of them",
+    "states": "bays that never change and lamps against the sun, in simulated cities",
     "nab": "the novelty score on the Numenta Anomaly Benchmark, developers' half",
 }
 HELP = """\
