@@ -109,7 +109,9 @@ class Spike(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Novelty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Alarm when a value's score, 0 to 1, reaches `threshold`; clears after `clear_after` values without news."""
+    """Alarm when a value's score, 0 to 1, reaches `threshold`, two days after the first value at the earliest; clears
+    after `clear_after` values without news.
+    """
 
     threshold: float = 0.8
     clear_after: int = 12

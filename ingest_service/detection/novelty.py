@@ -185,8 +185,10 @@ def step(series: Any, at_ms: int, value: float, c: Any) -> float:
 
 
 def judge(series: Any, score: float, threshold: float, clear_after: int) -> int:
-    """Whether an alarm BEGINS or ENDS with a value that scored so: it ends `clear_after` values after the last news."""
-    if score >= threshold:
+    """Whether an alarm BEGINS or ENDS with a value that scored so: none begins before hours of the day are known, since
+    all is new to a young series; it ends `clear_after` values after the last news.
+    """
+    if score >= threshold and series.off_seen > 0:
         series.calm = 0
         if series.active == 0:
             series.active = 1

@@ -108,6 +108,15 @@ def test_an_alarm_begins_with_the_news_and_ends_when_there_is_none_for_a_while()
     assert abs(expected - (20 + 5 * np.sin(100 * 2 * np.pi / DAY))) < 1
 
 
+def test_a_young_series_raises_no_alarm_though_its_values_score():
+    values = days(2)[: 2 * DAY]
+    values[200], values[400] = 60.0, 90.0
+    at_ms = np.arange(len(values), dtype=np.int64) * FIVE_MINUTES_MS
+    scores, changes, _ = Novelty(1, threshold=0.8).examine(np.zeros(len(values), np.int64), at_ms, values)
+    assert scores[[200, 400]].max() > 0.8
+    assert not changes.any()
+
+
 def test_an_alarm_still_ends_when_the_series_has_to_start_anew():
     detector = Novelty(1, threshold=0.8, clear_after=2)
     scored(days(2), detector)
