@@ -11,7 +11,7 @@ import numpy as np
 
 from contracts.profiles import Property
 from ingest_service.columns import Array, as_float
-from ingest_service.replay.episodes import Side
+from ingest_service.replay.episodes import Side, number_of
 
 WIDTH, HEIGHT = 680, 184
 LEFT, RIGHT, TOP, BOTTOM = 64, 8, 8, 36
@@ -45,12 +45,11 @@ def svg(item: Property, at_ms: Array, column: Array, sides: Sequence[Side | None
         left = max(x(side.began_ms), LEFT)
         right = min(x(end_ms if side.ended_ms is None else side.ended_ms), WIDTH - RIGHT)
         wide = max(2.0, right - left)
-        band = [edge for key in ("low", "high") if (edge := side.evidence.get(key)) is not None]
-        if band:
-            top = y(min(high, side.evidence["high"])) if side.evidence.get("high") is not None else TOP
-            bottom = y(max(low, side.evidence["low"])) if side.evidence.get("low") is not None else HEIGHT - BOTTOM
+        bottom_edge, top_edge, expected = (number_of(side, key) for key in ("low", "high", "expected"))
+        if bottom_edge is not None or top_edge is not None:
+            top = TOP if top_edge is None else y(min(high, top_edge))
+            bottom = HEIGHT - BOTTOM if bottom_edge is None else y(max(low, bottom_edge))
             parts.append(f'<rect class="band" x="{left:.1f}" y="{top:.1f}" {_size(max(wide, 12), bottom - top)}/>')
-        expected = side.evidence.get("expected")
         if expected is not None and low <= expected <= high:
             to = left + max(wide, 12)
             parts.append(f'<path class="expected" d="M{left:.1f} {y(expected):.1f}H{to:.1f}"/>')
@@ -84,7 +83,7 @@ def _extent(item: Property, values: Array, sides: Sequence[Side | None]) -> tupl
     known = values[np.isfinite(values)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
     reach = 3 * max(high - low, 10.0**-item.decimals)
-    edges = [side.evidence.get(key) for side in sides if side is not None for key in ("low", "high", "expected")]
+    edges = [number_of(side, key) for side in sides if side is not None for key in ("low", "high", "expected")]
     near = [edge for edge in edges if edge is not None and low - reach <= edge <= high + reach]
     low, high = min([low, *near]), max([high, *near])
     room = 0.08 * (high - low) or 1.0

@@ -37,6 +37,12 @@ class Episode(msgspec.Struct):
     sides: list[Side | None]  # in the order of the sets of parameters
 
 
+def number_of(side: Side, key: str) -> float | None:
+    """A number of the evidence: low, high, expected. None where it has none, or a word."""
+    found = side.evidence.get(key)
+    return float(found) if isinstance(found, int | float) else None
+
+
 def begin_of(episode: Episode) -> int:
     return min(side.began_ms for side in episode.sides if side is not None)
 

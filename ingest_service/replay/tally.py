@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from ingest_service.replay.episodes import Episode, Side, begin_of, end_of, order_of
+from ingest_service.replay.episodes import Episode, Side, begin_of, end_of, number_of, order_of
 
 EXAMPLES = 3
 
@@ -92,11 +92,10 @@ def _calmness(episode: Episode, until_ms: int) -> tuple[float, int]:
 def _beyond(side: Side) -> float:
     """How far the value lies outside its band, in widths of the band; 0 where there is no band."""
     values = side.evidence.get("values")
-    edges = [
-        (side.evidence[key], sign) for key, sign in (("low", 1), ("high", -1)) if side.evidence.get(key) is not None
-    ]
-    if not values or values[-1] is None or not edges:
+    value = values[-1] if values else None
+    edges = [(edge, sign) for key, sign in (("low", 1), ("high", -1)) if (edge := number_of(side, key)) is not None]
+    if not isinstance(value, int | float) or not edges:
         return 0.0
-    over = max(sign * (edge - values[-1]) for edge, sign in edges)
+    over = max(sign * (edge - value) for edge, sign in edges)
     width = edges[1][0] - edges[0][0] if len(edges) == 2 else abs(edges[0][0])
     return over / max(width, 1e-9) if math.isfinite(over) and over > 0 else 0.0

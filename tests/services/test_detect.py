@@ -210,9 +210,11 @@ def bays(postgres_url: str) -> Iterator[Database]:
 def test_devices_that_are_compared_stay_in_one_process(bays: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(division, "PART_DEVICES", 4)
     monkeypatch.setattr(division, "PART_SETS", 2)
-    one, three = (detect(bays, tmp_path, "--processes", count) for count in (1, 3))
+    page = tmp_path / "bays.html"
+    one, three = (detect(bays, tmp_path, "--processes", count, "--report", page) for count in (1, 3))
     assert (one["processes"], three["processes"]) == (1, 3)
     assert found_of(one) == found_of(three)
+    assert page.read_text().count("<svg") == 3
     assert {item["condition"] for item in one["episodes"]} == {"unchanging:status"}
     assert len(one["episodes"]) >= 5
 

@@ -69,8 +69,9 @@ def test_the_band_and_each_alarm_are_where_they_were():
 def test_words_stand_beside_their_steps_in_both_languages_and_escaped():
     labels = {**STATE.value_labels, "off": {"en": "<off>", "ko": "소등"}}
     text, root = picture(
-        msgspec.structs.replace(STATE, value_labels=labels), minutes(4), np.array([0, 1, -1, 1], np.int16)
-    )
+        msgspec.structs.replace(STATE, value_labels=labels), minutes(4), np.array([0, 1, -1, 1], np.int16),
+        Side(0, None, 2, {"values": ["on"], "expected": "off"}),
+    )  # fmt: skip
     assert "&lt;off&gt;" in text
     assert [element.text for element in of_class(root, "ko")] == ["소등", "점등", "감광", "기동 중"]
     (line,) = of_class(root, "line")
