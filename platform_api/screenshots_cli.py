@@ -15,6 +15,7 @@ import os
 import shutil
 import sys
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,10 @@ class Picture:
     language: str
     theme: str = "light"
 
+    def look(self) -> tuple[int, str, str]:
+        """How a browser is opened for it."""
+        return self.width, self.language, self.theme
+
     @property
     def file(self) -> str:
         return f"{self.view}-{self.language}-{self.width}{'-dark' if self.theme == 'dark' else ''}.png"
@@ -58,7 +63,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Demo:
-    """Where a running demo can be reached, and who may sign in there: passwords by name."""
+    """Where a running demo can be reached, and who may sign in there: passwords by name, an operator first."""
 
     url: str
     passwords: dict[str, str]
@@ -152,13 +157,16 @@ def take(url: str, out: Path, name: str, password: str, chromium: str) -> list[P
     taken = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGUMENTS)
-        for picture in pictures():
-            page = open_page(browser, picture.width, picture.language, picture.theme)
+        shown = None  # the same device and alarm on all of them
+        for look, of_look in groupby(sorted(pictures(), key=Picture.look), key=Picture.look):
+            page = open_page(browser, *look)
             sign_in(page, url, name, password)
-            show(page, picture.view, *device_to_show(page, url))
-            page.screenshot(path=out / picture.file)
-            print(out / picture.file, flush=True)
-            taken.append(out / picture.file)
+            shown = shown or device_to_show(page, url)
+            for picture in of_look:
+                show(page, picture.view, *shown)
+                page.screenshot(path=out / picture.file)
+                print(out / picture.file, flush=True)
+                taken.append(out / picture.file)
             page.context.close()
         browser.close()
     return taken
@@ -170,7 +178,8 @@ def running_demo(folder: Path | None) -> Demo | None:
     for each in folders:
         if (file := each / "now.json").exists():
             now = json.loads(file.read_text())
-            return Demo(now["url"], {one["name"]: one["password"] for one in now["accounts"]})
+            accounts = sorted(now["accounts"], key=lambda one: one["role"] != "operator")
+            return Demo(now["url"], {one["name"]: one["password"] for one in accounts})
     return None
 
 
@@ -187,7 +196,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--out", type=Path, default=Path("docs/images"), help="folder for the pictures (default: %(default)s)"
     )
-    parser.add_argument("--account", help="who signs in (default: the demo's first, who sees everything)")
+    parser.add_argument("--account", help="who signs in (default: the demo's operator, who sees one town)")
     parser.add_argument("--password-file", help="read it from FILE, or - for stdin (default: the demo's, else ask)")
     parser.add_argument("--chromium", help="the browser (default: DURE_CHROMIUM, else the machine's chromium)")
     options = parser.parse_args(argv)

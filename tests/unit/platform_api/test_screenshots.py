@@ -7,7 +7,11 @@ import pytest
 
 from platform_api import screenshots_cli
 
-NOW = {"url": "http://127.0.0.1:8080", "accounts": [{"name": "admin", "password": "a"}, {"name": "operator-41280", "password": "b"}]}  # fmt: skip # noqa: E501
+ACCOUNTS = [
+    {"name": "admin", "role": "admin", "password": "a", "municipality": None},
+    {"name": "operator-41280", "role": "operator", "password": "b", "municipality": "41280"},
+]
+NOW = {"url": "http://127.0.0.1:8080", "accounts": ACCOUNTS}
 
 
 def test_a_running_demo_says_where_it_is_and_who_may_sign_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,7 +23,7 @@ def test_a_running_demo_says_where_it_is_and_who_may_sign_in(tmp_path: Path, mon
     (running / "now.json").write_text(json.dumps(NOW))
     found = screenshots_cli.running_demo(None)
     assert found is not None
-    assert (found.url, next(iter(found.passwords.items()))) == ("http://127.0.0.1:8080", ("admin", "a"))
+    assert (found.url, next(iter(found.passwords.items()))) == ("http://127.0.0.1:8080", ("operator-41280", "b"))
     assert screenshots_cli.running_demo(stopped) is None
 
 

@@ -124,7 +124,7 @@ function moment(ms: number, stepS: number, spanMs: number, look: Look): string {
 }
 
 /** Alarm spans and expected bands, drawn before the lines. */
-function beneath(u: uPlot, { group, alarms, now }: Drawing, c: Palette): void {
+function beneath(u: uPlot, { group, alarms, now, points = false }: Drawing, c: Palette): void {
   const { ctx } = u;
   const { left, top, width, height } = u.bbox;
   ctx.save();
@@ -132,7 +132,10 @@ function beneath(u: uPlot, { group, alarms, now }: Drawing, c: Palette): void {
   ctx.rect(left, top, width, height);
   ctx.clip();
   const spans = new Map<string, [number, number][]>();
-  for (const alarm of alarms) {
+  const banded: [number, number][] = [];
+  // Where several conditions hold at once, one band is drawn: of the alarm that is looked at (the last), else of the worst.
+  const order = points ? alarms.toReversed() : alarms.toSorted((a, b) => b.severity - a.severity);
+  for (const alarm of order) {
     const line = alarm.property === null ? undefined : group.lines.find((l) => l.name === alarm.property);
     if (alarm.property !== null && !line) continue;
     const [from, to] = alarmSpan(alarm, now);
@@ -145,7 +148,10 @@ function beneath(u: uPlot, { group, alarms, now }: Drawing, c: Palette): void {
     const expected = line && expectedBand(alarm, line.property);
     if (expected) {
       const wider = Math.max(0, (LEAST_BAND_PX * uPlot.pxRatio - (x1 - x0)) / 2);
-      band(u, expected, x0 - wider, x1 + wider, c);
+      const [from, to] = [x0 - wider, x1 + wider];
+      if (banded.some(([a, b]) => from < b && a < to)) continue;
+      banded.push([from, to]);
+      band(u, expected, from, to, c);
     }
   }
   for (const [colour, all] of spans) {
@@ -179,7 +185,7 @@ function band(u: uPlot, { low, high }: { low: number | null; high: number | null
   ctx.setLineDash([]);
 }
 
-/** The observations that the detectors kept as evidence, ringed. */
+/** The observations that the detector kept as evidence: dots, and a ring around the one that decided. */
 function above(u: uPlot, { group, alarms, points = false }: Drawing, c: Palette): void {
   if (!points) return;
   const { ctx, bbox } = u;
@@ -188,16 +194,18 @@ function above(u: uPlot, { group, alarms, points = false }: Drawing, c: Palette)
   ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
   ctx.clip();
   ctx.lineWidth = 1.5 * uPlot.pxRatio;
-  for (const alarm of alarms) {
-    const line = group.lines.find((l) => l.name === alarm.property);
-    if (!line) continue;
+  const alarm = alarms.at(-1);
+  const line = alarm && group.lines.find((l) => l.name === alarm.property);
+  if (alarm && line) {
     ctx.strokeStyle = c[severityState(alarm.severity)];
-    ctx.fillStyle = c.card;
-    for (const [at, value] of pointsOf(alarm.evidence).slice(-MOST_POINTS)) {
+    const seen = pointsOf(alarm.evidence).slice(-MOST_POINTS);
+    for (const [i, [at, value]] of seen.entries()) {
+      const decided = i === seen.length - 1;
+      ctx.fillStyle = decided ? c.card : ctx.strokeStyle;
       ctx.beginPath();
-      ctx.arc(u.valToPos(at / 1000, "x", true), u.valToPos(scaled(value, line.property), "y", true), 3.5 * uPlot.pxRatio, 0, 2 * Math.PI);
+      ctx.arc(u.valToPos(at / 1000, "x", true), u.valToPos(scaled(value, line.property), "y", true), (decided ? 4 : 1.8) * uPlot.pxRatio, 0, 2 * Math.PI);
       ctx.fill();
-      ctx.stroke();
+      if (decided) ctx.stroke();
     }
   }
   ctx.restore();
