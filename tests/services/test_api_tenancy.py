@@ -88,8 +88,8 @@ def shows(text: str, mark: str) -> bool:
     return re.search(rf"(?<![\d.]){mark}(?![\d.])" if mark.isdigit() else re.escape(mark), text) is not None
 
 
-async def walk(city: City, name: str) -> list[str]:
-    """Every leak that an account finds over all operations."""
+async def walk(city: City, name: str, *, most: int = 1000) -> list[str]:
+    """The leaks that an account finds over all operations; no further than the operation that makes them `most`."""
     found = []
     async with client_of(city, name) as client:
         for operation_id, method, path, operation in operations():
@@ -99,6 +99,8 @@ async def walk(city: City, name: str) -> list[str]:
                 answer = await client.request(verb, filled, **sent)
                 assert answer.status_code < 500 or path == "/ready", (filled, answer.text)
                 found += [f"{verb} {filled} {sent}: {mark}" for mark in leaks(answer, sent)]
+                if len(found) >= most:
+                    return found
                 if any(str(number) in filled for number in (7001, 770001, 880001, 880003, 550001, "/41280/")):
                     assert answer.status_code in (403, 404), (filled, answer.text)
     return found
@@ -157,7 +159,7 @@ async def test_a_statement_without_its_filter_is_caught(
 
     monkeypatch.setattr(database_module, "text_of", without_filter)
     with pytest.raises(AssertionError):
-        assert await walk(city, "operator") == []
+        assert await walk(city, "operator", most=1) == []
 
 
 async def test_counts_are_of_the_accounts_municipality_only(city: City) -> None:
@@ -209,7 +211,8 @@ async def test_nothing_of_another_municipality_can_be_changed(city: City) -> Non
 
 @pytest.fixture(autouse=True)
 def as_seeded(city: City) -> Iterator[None]:
-    """The walk also acknowledges, closes and admits in its own municipality: put that back."""
+    """The walk also acknowledges, closes and admits in its own municipality: put that back. The worker goes on."""
+    city.run("UPDATE ingest_worker SET seen_at = now()")
     yield
     city.run("UPDATE alarm SET state = 'open', acknowledged_by = null WHERE alarm_id IN (990001, 770001, 770002)")
     city.run("DELETE FROM alarm_event WHERE event_id NOT IN (660001, 990101)")
