@@ -219,6 +219,11 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def numeric(self) -> list[Property]:
         return [item for item in self.properties.values() if item.numeric]
 
+    @property
+    def measured(self) -> list[Property]:
+        """Numbers that have a level; a counter only ever rises."""
+        return [item for item in self.numeric if item.detectors.backwards is None]
+
 
 def folders(environ: Mapping[str, str] = os.environ) -> list[Path]:
     """Where profiles are: the shipped directory, and those in DURE_PROFILES."""
@@ -379,6 +384,8 @@ def _word_faults(profile: Profile) -> Iterable[tuple[str, object, str]]:
             yield f"{key}.unchanging", seconds, "seconds must be positive"
         if counter is not None and counter.modulus is not None and counter.modulus <= 0:
             yield f"{key}.backwards.modulus", counter.modulus, "must be positive"
+        if counter is not None and item.detectors != Detectors(backwards=counter):
+            yield key, name, "a counter has backwards and no other detector"
 
 
 def _label_faults(key: str, label: Label) -> Iterable[tuple[str, object, str]]:

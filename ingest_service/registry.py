@@ -10,11 +10,11 @@ import numpy as np
 from contracts import topics
 from ingest_service.columns import Array
 from ingest_service.detection.fleet import Fleet
-from ingest_service.detection.peers import Groups, group_key
+from ingest_service.detection.peers import Groups, group_of
 from ingest_service.detection.places import Places
 from ingest_service.names import UNKNOWN, NameIndex
 
-__all__ = ["UNKNOWN", "About", "Agent", "Group", "Registry"]
+__all__ = ["UNKNOWN", "About", "Agent", "Registry"]
 
 
 class Agent(msgspec.Struct, frozen=True):
@@ -40,14 +40,6 @@ class About(msgspec.Struct, frozen=True):
 NOTHING = About()
 
 
-class Group(msgspec.Struct, frozen=True):
-    """Devices that stand or fall together: those of a circuit, or of one kind in one small area."""
-
-    municipality: str
-    key: str  # `circuit:<name>`, `area:<kind>:<row>:<column>`
-    size: int
-
-
 class Registry:
     """Look-ups by name; growing arrays by device code (a dense number over all kinds)."""
 
@@ -65,8 +57,6 @@ class Registry:
         self.wider: dict[str, Groups] = {}  # by kind: all of a municipality
         self.places: dict[str, Places] = {}  # by kind
         self._zones: dict[str, str] = {}  # municipality -> time zone
-        self._group: list[str | None] = []  # key by code
-        self._group_size: dict[tuple[str, str], int] = {}  # (municipality, key) -> devices
         self.kinds: list[str] = []
         self._kind_number: dict[str, int] = {}
         self._agents: dict[tuple[str, str], int] = {}
@@ -107,33 +97,15 @@ class Registry:
         slot = int(self._slot_of[code])
         if about.by_change:
             self.by_change.setdefault(kind, set()).add(slot)
-        self._put_group(code, group_key(kind, about.circuit, about.latitude, about.longitude))
         agent = None if about.agent_id is None else self.agent_by_id(about.agent_id)
         shard = None if agent is None else agent.shard
         if kind not in self.places:
             self.peers[kind], self.wider[kind], self.places[kind] = Groups(), Groups(), Places()
-        key = self._group[code]
-        self.peers[kind].put(slot, None if key is None else (municipality, key, shard))
+        group = group_of(about.circuit, about.latitude, about.longitude)
+        self.peers[kind].put(slot, None if group is None else (municipality, shard, group))
         self.wider[kind].put(slot, (municipality, shard))
         zone = self._zones.get(municipality, "UTC")
         self.places[kind].put(slot, about.latitude, about.longitude, about.schedule, zone)
-
-    def _put_group(self, code: int, key: str | None) -> None:
-        town = self.towns[code]
-        if code == len(self._group):
-            self._group.append(None)
-        before = self._group[code]
-        if before is not None:
-            self._group_size[town, before] -= 1
-        if key is not None:
-            self._group_size[town, key] = self._group_size.get((town, key), 0) + 1
-        self._group[code] = key
-
-    def group_of(self, device_id: int) -> Group | None:
-        """The group that a device is in, of all its shards; None where it has none."""
-        code = self._code_of_id[device_id]
-        town, key = self.towns[code], self._group[code]
-        return None if key is None else Group(town, key, self._group_size[town, key])
 
     def _put_device(self, device_id: int, municipality: str, name: str, kind: str) -> None:
         code = self._code_of_id.get(device_id)

@@ -58,7 +58,7 @@ class _Monitor:
 class _Kind:
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
-        self.monitors = {item.name: _Monitor(profile, item.name) for item in profile.numeric}
+        self.monitors = {item.name: _Monitor(profile, item.name) for item in profile.measured}
         self.watches = watches_of(profile)
         self.silence = silence.new_state(0)
         self.excused = np.zeros(0, np.uint8)  # from silence; known from the registry, so not part of the state

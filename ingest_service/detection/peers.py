@@ -1,9 +1,9 @@
 """Who is whose peer: devices of one circuit, else devices of one kind in one small area.
 
-Pure functions of what the registry says. A group's key is text that any process works out alike; its number is this
-process's own, and nothing may depend on it. Peers are further parted by the shard that speaks for them, because a shard
+Pure functions of what the registry says. A group's key is what any process works out alike, its number this process's
+own, and nothing may depend on it. Peers are further parted by the shard that speaks for them, because a shard
 is what is saved, replayed and moved to another worker: what a device's peers did must move along with it.
-What is done with the groups belongs to the monitors and to `alarms`.
+What is done with the groups belongs to the monitors.
 """
 
 import math
@@ -18,14 +18,13 @@ METRES_A_DEGREE = 111_320.0  # of latitude; of longitude at the equator
 NOBODY = -1
 
 
-def group_key(kind: str, circuit: str | None, latitude: float | None, longitude: float | None) -> str | None:
-    """`circuit:<name>`, else `area:<kind>:<row>:<column>`, within a municipality; None without circuit and place."""
+def group_of(circuit: str | None, latitude: float | None, longitude: float | None) -> Hashable | None:
+    """The name of a circuit, else the `cell` of a place in degrees, within a kind and town; None without both."""
     if circuit:
-        return f"circuit:{circuit}"
+        return circuit
     if latitude is None or longitude is None or not (math.isfinite(latitude) and math.isfinite(longitude)):
         return None
-    row, column = cell(latitude, longitude)
-    return f"area:{kind}:{row}:{column}"
+    return cell(latitude, longitude)
 
 
 def cell(latitude: float, longitude: float) -> tuple[int, int]:

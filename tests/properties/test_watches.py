@@ -33,6 +33,14 @@ unit = "kW.h"
 decimals = 1
 plausible = [0.0, 1000000.0]
 detectors.backwards = { modulus = 1000.0 }
+
+[properties.power]
+type = "number"
+ngsi = "totalActivePower"
+label = { en = "Power", ko = "전력" }
+unit = "kW"
+decimals = 1
+plausible = [0.0, 1000000.0]
 detectors.novelty = { threshold = 0.3, clear_after = 2 }
 """
 AGENTS = {11: "pole-01", 12: "pole-02"}
@@ -94,7 +102,7 @@ class Worker:
             columns |= {
                 "parking_spot": {"status": word},
                 "streetlight": {"power_state": word, "power_consumption": number},
-                "meter": {"energy": number},
+                "meter": {"energy": number, "power": number},
             }[kind]
             at_ms = np.array([START_MS + HOUR_MS * row[2] for row in mine], np.int64)
             slots = np.array([self.registry.slot_of_id(int(device), kind) for device in ids], np.int64)

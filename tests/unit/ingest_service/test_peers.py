@@ -6,8 +6,8 @@ import pytest
 
 from contracts import topics
 from ingest_service.detection.fleet import Fleet
-from ingest_service.detection.peers import AREA_M, METRES_A_DEGREE, NOBODY, cell, group_key
-from ingest_service.registry import About, Group, Registry
+from ingest_service.detection.peers import AREA_M, METRES_A_DEGREE, NOBODY, cell, group_of
+from ingest_service.registry import About, Registry
 from tests.city_of_tests import KINDS, registry
 
 GOYANG = (37.6583, 126.8320)
@@ -27,14 +27,10 @@ def lamps(found, count, about, kind="streetlight", first=1):
 
 
 def test_a_circuit_comes_before_a_place_and_nothing_is_nobodys_peer():
-    assert group_key("streetlight", "c-1", *GOYANG) == "circuit:c-1"
-    assert (
-        group_key("streetlight", None, *GOYANG)
-        == group_key("streetlight", "", *GOYANG)
-        == "area:streetlight:8384:22354"
-    )
-    assert group_key("streetlight", None, None, 126.8) is None
-    assert group_key("streetlight", None, math.nan, 126.8) is None
+    assert group_of("c-1", *GOYANG) == "c-1"
+    assert group_of(None, *GOYANG) == group_of("", *GOYANG) == cell(*GOYANG) == (8384, 22354)
+    assert group_of(None, None, 126.8) is None
+    assert group_of(None, math.nan, 126.8) is None
 
 
 @pytest.mark.parametrize("latitude", [-85.0, -37.8, -0.001, 0.0, 37.6, 64.1, 85.0])
@@ -63,9 +59,6 @@ def test_devices_of_another_municipality_kind_or_shard_are_no_peers():
     }
     assert peers[301] == peers[302] != NOBODY
     assert len({peers[301], peers[303], peers[305], NOBODY}) == 4
-    assert found.group_of(301) == found.group_of(303) == Group("41280", "area:streetlight:8384:22354", 3)
-    assert found.group_of(305) == Group("41480", "area:streetlight:8384:22354", 1)
-    assert found.group_of(101) is None
 
 
 def test_a_device_that_moves_to_another_circuit_leaves_its_old_one():
@@ -76,7 +69,6 @@ def test_a_device_that_moves_to_another_circuit_leaves_its_old_one():
     after = found.peers["streetlight"].of_slot
     assert after[0] == after[2] == before[0]
     assert after[1] != before[1]
-    assert (found.group_of(1).size, found.group_of(2).size) == (2, 1)
 
 
 def test_a_device_that_becomes_another_kind_leaves_its_old_place_among_its_peers():
@@ -86,7 +78,6 @@ def test_a_device_that_becomes_another_kind_leaves_its_old_place_among_its_peers
     found.put_device(2, "41280", "d-2", "parking_spot", About(1, *GOYANG))
     assert found.peers["streetlight"].of_slot[slot] == NOBODY
     assert found.peers["parking_spot"].of_slot.tolist() == [0]
-    assert (found.group_of(1).size, found.group_of(2).size) == (2, 1)
 
 
 def test_the_fleet_is_told_who_is_whose_peer():
