@@ -78,34 +78,62 @@ class ProfileError(ValueError):
     """A profile that cannot be used; the message names file, key and value."""
 
 
+Severity = Literal["info", "warning", "critical"]
+
+
 class OutOfRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Alarm while the value lies outside low..high; clears after `clear_after` values inside."""
 
     low: float | None = None
     high: float | None = None
-    severity: Literal["info", "warning", "critical"] = "warning"
+    severity: Severity = "warning"
     clear_after: int = 3
+
+
+class RateOfChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Alarm when a value moves faster than what it measures can, and stays where it went."""
+
+    per_minute: float
+    severity: Severity = "warning"
 
 
 class Stuck(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Alarm when a value that should move repeats `repeats` times over at least `min_duration_s`; `ignore` lists values
-    that may stay.
+    """Alarm when a value repeats more than the series' own past explains at that hour; after `repeats` in a row over
+    `min_duration_s` even of a series without a past (0: never). `ignore` lists values that may stay.
     """
 
-    repeats: int = 30
+    on: bool = True
+    repeats: int = 0
     min_duration_s: int = 0
     ignore: tuple[float, ...] = ()
-    severity: Literal["info", "warning", "critical"] = "warning"
+    severity: Severity = "warning"
 
 
 class Spike(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Alarm when a value jumps by more than `threshold` robust running scales, and by at least `min_jump`."""
+    """Alarm when a value jumps by more than `threshold` of what is usual for the series at that hour (a sd), and by at
+    least `min_jump`, and comes back within three readings.
+    """
 
-    threshold: float = 12.0
+    on: bool = True
+    threshold: float = 5.0
     min_jump: float = 0.0
-    warm_up: int = 30
-    severity: Literal["info", "warning", "critical"] = "info"
-    clear_after: int = 3
+    severity: Severity = "info"
+
+
+class LevelShift(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Alarm when a value jumps like a spike and stays there."""
+
+    on: bool = True
+    threshold: float = 5.0
+    min_jump: float = 0.0
+    severity: Severity = "warning"
+
+
+class Switch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A detector without parameters of its own."""
+
+    on: bool = True
+    severity: Severity = "warning"
 
 
 class Novelty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,7 +143,7 @@ class Novelty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     threshold: float = 0.8
     clear_after: int = 12
-    severity: Literal["info", "warning", "critical"] = "info"
+    severity: Severity = "info"
 
 
 class Backwards(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -154,9 +182,18 @@ class Daylight(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Detectors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a profile says of a property's detectors. Where it says nothing, those that learn work with their defaults;
+    `out_of_range` and `rate_of_change` need a limit, and `novelty` is asked for.
+    """
+
     out_of_range: OutOfRange | None = None
+    rate_of_change: RateOfChange | None = None
     stuck: Stuck | None = None
     spike: Spike | None = None
+    level_shift: LevelShift | None = None
+    drift: Switch | None = None
+    noise: Switch | None = None
+    unit_error: Switch | None = None
     novelty: Novelty | None = None
     backwards: Backwards | None = None
     unchanging: Unchanging | None = None
@@ -173,6 +210,14 @@ class Detectors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         kept = msgspec.structs.replace(self, unchanging=None, daylight=None)
         return kept != Detectors()
 
+    def severity_of(self, detector: str) -> Severity:
+        """Severity of what a detector finds."""
+        chosen = getattr(self, detector, None)
+        if chosen is None:  # by its default; words that no detector has are merely noted
+            return "warning" if detector != "spike" and detector in DETECTOR_CODES else "info"
+        severity: Severity = chosen.severity
+        return severity
+
 
 class Property(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A named quantity of a kind."""
@@ -188,6 +233,7 @@ class Property(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     values: tuple[str, ...] = ()  # of an enum; the database stores the index, so values are only ever appended
     value_labels: dict[str, Label] = {}
     detectors: Detectors = Detectors()
+    emptied: bool = False  # fills and is emptied at once: a sudden fall is no fault, the time of day tells nothing
     chart: bool = True
 
     @property
@@ -212,8 +258,15 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     report_period_s: int
     symbol: Literal["lamp", "bin", "bay", "garage", "generic"] = "generic"
     silent_after_periods: int = 3
-    silent_severity: Literal["info", "warning", "critical"] = "warning"
+    silent_severity: Severity = "warning"
+    clock_skew: Switch = Switch()
+    duplicates: Switch = Switch(severity="info")
     rollups: tuple[Literal["minute", "hour", "day"], ...] = ("hour", "day")  # minute: where it reports faster
+
+    def severity_of(self, detector: str) -> Severity:
+        """Severity of what a detector finds of a whole device."""
+        chosen = {"clock_skew": self.clock_skew, "duplicates": self.duplicates}.get(detector)
+        return self.silent_severity if chosen is None else chosen.severity
 
     @property
     def numeric(self) -> list[Property]:
@@ -348,10 +401,13 @@ def _property_faults(key: str, name: str, item: Property) -> Iterable[tuple[str,
         yield f"{key}.detectors.out_of_range", {}, "needs low, high or both"
     if limits is not None and limits.low is not None and limits.high is not None and not limits.low < limits.high:
         yield f"{key}.detectors.out_of_range", [limits.low, limits.high], "low must be below high"
-    if item.detectors.stuck is not None and item.detectors.stuck.repeats < 2:
-        yield f"{key}.detectors.stuck.repeats", item.detectors.stuck.repeats, "must be at least 2"
-    if item.detectors.spike is not None and item.detectors.spike.threshold <= 0:
-        yield f"{key}.detectors.spike.threshold", item.detectors.spike.threshold, "must be positive"
+    if item.detectors.stuck is not None and (item.detectors.stuck.repeats == 1 or item.detectors.stuck.repeats < 0):
+        yield f"{key}.detectors.stuck.repeats", item.detectors.stuck.repeats, "must be at least 2, or 0 for never"
+    for name, jump in (("spike", item.detectors.spike), ("level_shift", item.detectors.level_shift)):
+        if jump is not None and jump.threshold <= 0:
+            yield f"{key}.detectors.{name}.threshold", jump.threshold, "must be positive"
+    if item.detectors.rate_of_change is not None and item.detectors.rate_of_change.per_minute <= 0:
+        yield f"{key}.detectors.rate_of_change.per_minute", item.detectors.rate_of_change.per_minute, "must be positive"
     novelty = item.detectors.novelty
     if novelty is not None and not 0.0 < novelty.threshold < 1.0:
         yield f"{key}.detectors.novelty.threshold", novelty.threshold, "must lie between 0 and 1"

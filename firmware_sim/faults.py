@@ -27,6 +27,7 @@ SKEWS_S = (-86_400, -3600, 3600, 86_400)
 OPENING: tuple[Shape, ...] = ("stuck", "out_of_range", "silent", "spike")
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
 FAULTS_A_DAY = 12
+SPIKE_WARM_UP = 22  # readings: what the spike detector has to see before it judges, and a few more
 
 
 class Lasting(msgspec.Struct, frozen=True):
@@ -184,7 +185,7 @@ def _spike_height(item: Property) -> float | None:
     if spike is None:
         return None
     low, high = normal_range(item)
-    height = max(1.5 * spike.min_jump, 1.6 * spike.threshold * residual(item))
+    height = max(1.5 * spike.min_jump, 3.5 * spike.threshold * residual(item))
     return height if height < 0.6 * (high - low) else None
 
 
@@ -215,7 +216,7 @@ def _fault(
         return Fault(municipality, device, name, shape, onset, onset + DAY_MS, float(random.choice([10, 1000])))
     if shape == "spike":
         assert item.detectors.spike is not None
-        earliest = start_ms + (item.detectors.spike.warm_up + 3) * period_ms
+        earliest = start_ms + SPIKE_WARM_UP * period_ms
         height = _spike_height(item)
         assert height is not None
         onset = max(onset, earliest)

@@ -68,12 +68,12 @@ def agent_silent(agent: Agent, begins: bool, at_ms: int, silent_after_s: int) ->
 
 def _change(finding: Finding, fleet: Fleet, registry: Registry, profile: Profile) -> Change:
     device_id = registry.devices_of[finding.kind][finding.slot]
+    severity: str
     if finding.property is None:
-        condition, severity = finding.detector, profile.silent_severity
+        condition, severity = finding.detector, profile.severity_of(finding.detector)
     else:
         condition = f"{finding.detector}:{finding.property}"
-        chosen = getattr(profile.properties[finding.property].detectors, finding.detector, None)  # None: merely noted
-        severity = chosen.severity if chosen else "info"
+        severity = profile.properties[finding.property].detectors.severity_of(finding.detector)
     evidence: dict[str, Any] = {"parameters": fleet.parameters(finding.kind, finding.property, finding.detector)}
     evidence["parameters"] |= finding.detail or {}
     if finding.value is not None:

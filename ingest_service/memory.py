@@ -258,5 +258,5 @@ class Memory:
         for kind in self._profiles:
             slot = self.slot_of(kind, device_id) if device_id is not None else None
             if slot is not None:
-                return int(self.fleet.kinds[kind].silence.agent[slot])
+                return int(self.fleet.kinds[kind].devices.agent[slot])
         return None

@@ -1,7 +1,12 @@
-"""Fault monitors of one numeric property: out of range, stuck, spike. O(1) state a series.
+"""Fault monitors of one numeric property: what is wrong with a series of numbers, one name for one thing.
 
-`step` is plain Python and is compiled as it is; both give the same bits (held by a property test). Late and repeated
-observations (not newer than the series' last) and gaps (NaN) leave the state untouched.
+`step` takes one value: what it left of what was expected (level, hour of the day, what the peers do, the share of the
+last deviation that lasts) is compared with what is usual for the series (`usual`). It is plain Python and is compiled
+as it is; both give the same bits (held by a property test).
+
+What may look alike is told apart by waiting for a few readings: a jump that comes back is a spike, one that stays is a
+level shift or, at a tenth or a thousand times what was expected, a unit error; many of them are noise.
+Late and repeated observations are left out by the caller; gaps (NaN, infinities) leave the state untouched.
 """
 
 import math
@@ -10,139 +15,498 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from contracts.profiles import Property
+from contracts.profiles import LevelShift, OutOfRange, Property, Spike, Stuck, Switch
 from ingest_service.columns import Array
+from ingest_service.detection import usual
+from ingest_service.detection.usual import CHANGES, CLIP, LEARNING_HOURS, OCTAVES, SD_OF_MEAN_DEVIATION, whole
 
-OUT_OF_RANGE, STUCK, SPIKE = 1, 2, 4
-NAMES = {OUT_OF_RANGE: "out_of_range", STUCK: "stuck", SPIKE: "spike"}
-CLEARED = 3  # bits to shift: a change is raised in bits 0..2 and cleared in bits 3..5
+OUT_OF_RANGE, RATE_OF_CHANGE, STUCK, SPIKE, LEVEL_SHIFT, DRIFT, NOISE, UNIT_ERROR = (1 << i for i in range(8))
+NAMES = {
+    OUT_OF_RANGE: "out_of_range",
+    RATE_OF_CHANGE: "rate_of_change",
+    STUCK: "stuck",
+    SPIKE: "spike",
+    LEVEL_SHIFT: "level_shift",
+    DRIFT: "drift",
+    NOISE: "noise",
+    UNIT_ERROR: "unit_error",
+}
+CLEARED = 8  # bits to shift: a change is raised in bits 0..7 and cleared in bits 8..15
+POISONED = 1 << 16  # the state was not finite and began anew
 
-LEVEL_WEIGHT = 0.2  # follows a mains voltage through the day within five readings
-SCALE_WEIGHT = 0.05  # twenty readings: long enough that one spike does not hide the next
-HUBER_K = (
-    3.0  # influence of one reading is cut at three scales; Huber (1964), "Robust estimation of a location parameter"
-)
-SD_OF_MEAN_DEVIATION = 1.2533141373155001  # sqrt(pi / 2): mean absolute deviation to sd, normal distribution
+LARGEST = 1e15  # what is beyond is taken for this: squares stay finite
+SUSPECT = 4.0  # sd of a step from which a jump is looked at: one in 16,000, twenty days at five minutes
+READINGS_OUT = 3  # at most, of a spike; the shortest level shift is told from it by READINGS_SHIFTED
+READINGS_SHIFTED = 6
+QUIET = 3  # readings after a spike came back before it is called one: a burst of noise is rarely as calm
+OFTEN = 2.5  # sd that a normal step exceeds one time in eighty, half of them back towards what is usual
+NOISY, LESS_NOISY = 5, 1  # of 16: 4,368 / 160^5 is one in 2 * 10^7 by chance
+EVIDENCE_OF_HANG = 12.0  # nat; a false alarm in e^12 readings, five hundred days at five minutes
+LIVES_ON = 4.0  # nat below which a value no longer hangs
+HANGS = 0.92  # share of repeats of a value that hangs, by fits and starts too
+DRIFTED = 4.5  # sd of the slow mean
+AGAIN = 3  # quarters of an octave by which each alarm makes its own repetition harder: a nuisance gets rarer
+MOST_HELD = 36.0  # readings; three hours at five minutes
+MARGIN = 1.25  # by which what was seen while learning must be exceeded
+CAME_BACK = 16  # `jump` from here on: readings since it came back
+SETTLED = 6  # half days
+LEAST_DIGITS = 2.0  # units of resolution that an expected value needs before a ratio to it means anything
+OFF_BY = 0.12  # of a ratio, for a unit error; neighbouring powers of ten are far away
+WARM_READINGS = 20  # steps before their scale means anything
+MEMBERS = 4  # of a group, that their mean be no matter of one of them
+STALE_S = 7200  # after which a group's mean says nothing
+GROUP = np.dtype([("middle", np.float32), ("spread", np.float32), ("at_s", np.uint32), ("seen", np.uint32)])
 
-
-# State of one series, 56 bytes without a gap. A record: a value touches one cache line and not ten (28 ns, not 204).
-STATE = np.dtype(
-    [
-        ("last", np.float64),
-        ("last_ms", np.int64),
-        ("same_since_ms", np.int64),  # since when `last` repeats
-        ("level", np.float64),  # robust running location
-        ("scale", np.float64),  # robust running scale, as a standard deviation
-        ("repeats", np.int32),
-        ("seen", np.int32),
-        ("calm_range", np.int16),  # values inside the range since the last outside
-        ("calm_spike", np.int16),
-        ("active", np.uint32),  # bits of the conditions now raised
-    ],
-    align=True,
-)
+RATIOS = (10.0, 1000.0, 0.1, 0.001)  # of units that are mistaken for each other: mm, cm, m; W, kW
+_share = np.minimum(0.98, 1 - CHANGES + 0.02)
+REPEATED = np.minimum(1.5, np.log(HANGS / _share))  # nat of a repeat, by share of changes
+CHANGED = np.minimum(-0.5, np.log((1 - HANGS) / np.maximum(CHANGES, 0.02)))
 
 
 class Limits(NamedTuple):
-    """Parameters of the three monitors, from the profile; a monitor that the profile does not ask for can never raise.
-    Parameters of the three monitors, from the profile; a monitor that the profile does not ask for can never raise.
-    """
+    """Parameters of the monitors of a property; a monitor that is off can never raise."""
 
     low: float
     high: float
     range_clear: int
-    stuck_repeats: int  # 0: off
-    stuck_min_ms: int
-    spike_threshold: float  # 0: off
-    spike_min_jump: float
-    spike_warm_up: int
-    spike_clear: int
+    rate: float  # a millisecond; inf: off
+    hang: bool
+    repeats: int  # 0: off
+    repeats_min_ms: int
+    spike: float
+    spike_min: float
+    shift: float
+    shift_min: float
+    drift: bool
+    noise: bool
+    unit: bool
+    emptied: bool
+    urgent: bool  # a breach of the range does not wait for a better name
     floor: float  # one unit of the property's resolution: the least scale
 
 
 def limits_of(item: Property) -> tuple[Limits, Array]:
     """Limits of a property and the values that may stay (float64)."""
     chosen = item.detectors
-    inside, stuck, spike = chosen.out_of_range, chosen.stuck, chosen.spike
+    inside, stuck, spike = chosen.out_of_range or OutOfRange(), chosen.stuck or Stuck(), chosen.spike or Spike()
+    shift, rate = chosen.level_shift or LevelShift(), chosen.rate_of_change
     limits = Limits(
-        low=-math.inf if inside is None or inside.low is None else inside.low,
-        high=math.inf if inside is None or inside.high is None else inside.high,
-        range_clear=inside.clear_after if inside else 1,
-        stuck_repeats=stuck.repeats if stuck else 0,
-        stuck_min_ms=stuck.min_duration_s * 1000 if stuck else 0,
-        spike_threshold=spike.threshold if spike else 0.0,
-        spike_min_jump=spike.min_jump if spike else 0.0,
-        spike_warm_up=spike.warm_up if spike else 0,
-        spike_clear=spike.clear_after if spike else 1,
+        low=-math.inf if inside.low is None else inside.low,
+        high=math.inf if inside.high is None else inside.high,
+        range_clear=inside.clear_after,
+        rate=rate.per_minute / 60_000 if rate else math.inf,
+        hang=stuck.on,
+        repeats=stuck.repeats if stuck.on else 0,
+        repeats_min_ms=stuck.min_duration_s * 1000,
+        spike=spike.threshold if spike.on else math.inf,
+        spike_min=spike.min_jump,
+        shift=shift.threshold if shift.on else math.inf,
+        shift_min=shift.min_jump,
+        drift=(chosen.drift or Switch()).on,
+        noise=(chosen.noise or Switch()).on,
+        unit=(chosen.unit_error or Switch()).on,
+        emptied=item.emptied,
+        urgent=inside.severity == "critical",
         floor=10.0**-item.decimals,
     )
-    return limits, np.array(stuck.ignore if stuck else (), np.float64)
+    return limits, np.array(stuck.ignore, np.float64)
 
 
-def new_state(n: int) -> Array:
-    """(n,) records of series never heard of."""
-    state = np.zeros(n, STATE).view(np.recarray)
-    state.last[:] = np.nan
-    state.last_ms[:] = np.iinfo(np.int64).min
-    return state
+def new_groups(n: int) -> Array:
+    return np.zeros(n, GROUP).view(np.recarray)
 
 
-def step(series: Any, at_ms: int, value: float, limits: Any, may_stay: Any) -> int:
-    """Take one value of a series (a record of STATE); bits of what was raised (0..2) and cleared (3..5)."""
-    if not math.isfinite(value) or at_ms <= series.last_ms:
+@numba.extending.register_jitable  # type: ignore[untyped-decorator]
+def of_group(group: Any, members: int, at_s: int, away: float) -> float:
+    """What the peers of a series are away from their own usual, and what this one adds to it: O(1), and robust, for
+    each member's word is cut at CLIP scales. The last two words of each member count.
+    """
+    if members < MEMBERS:
+        return 0.0
+    seen = whole(group.seen)
+    if seen == 0 or at_s - whole(group.at_s) > STALE_S:
+        group.middle = away
+        group.spread = 0.0
+        group.seen = 0
+        seen = 0
+    mean, spread = float(group.middle), float(group.spread)
+    off = away - mean
+    weight = max(1.0 / (seen + 1), 1.0 / (2 * members))
+    cut = off
+    if seen > members:
+        reach = CLIP * max(spread, 1e-9)
+        cut = max(-reach, min(reach, off))
+    group.middle = mean + weight * cut
+    wide = abs(off) * SD_OF_MEAN_DEVIATION
+    group.spread = spread + weight * ((min(wide, 2 * CLIP * spread) if seen > members else wide) - spread)
+    group.at_s = max(whole(group.at_s), at_s)
+    group.seen = min(seen + 1, 1 << 30)
+    return mean if seen >= members else 0.0
+
+
+@numba.extending.register_jitable  # type: ignore[untyped-decorator]
+def unit_of(value: float, expected: float, scale: float, floor: float) -> float:
+    """The power of ten that makes the expected value this one, or 0. scale: sd of what is expected."""
+    if abs(expected) < LEAST_DIGITS * floor:
+        return 0.0
+    for ratio in RATIOS:
+        wanted = expected * ratio
+        if abs(value - wanted) <= max(OFF_BY * abs(wanted), min(3 * scale, 0.5 * abs(expected)) * ratio, 0.5 * floor):
+            return ratio
+    return 0.0
+
+
+@numba.extending.register_jitable  # type: ignore[untyped-decorator]
+def bits(word: int) -> int:
+    """How many of 16 bits are set."""
+    word = word - (word >> 1 & 0x5555)
+    word = (word & 0x3333) + (word >> 2 & 0x3333)
+    word = (word + (word >> 4)) & 0x0F0F
+    return (word + (word >> 8)) & 0x1F
+
+
+@numba.extending.register_jitable  # type: ignore[untyped-decorator]
+def octaves(ratio: float) -> int:
+    """Smallest number of quarters of an octave that is at least this ratio."""
+    n = 0
+    while n < 120 and float(OCTAVES[n]) < ratio:
+        n += 1
+    return n
+
+
+@numba.extending.register_jitable  # type: ignore[untyped-decorator]
+def _peaks(series: Any, size: float, lively: float, floor: float) -> None:
+    """A step of this size belongs to what the hour may bring. After the first week an hour's liveliness grows by no
+    more at a time than a jump is suspected from.
+    """
+    least = max(float(series.scale), 0.3 * floor)
+    if whole(series.hours) >= LEARNING_HOURS:
+        size = min(size, 1.5 * SUSPECT * least * lively)
+    peak = whole(series.hour_peak)
+    while peak < 119 and size * 8 >= float(OCTAVES[peak + 1]) * least:
+        peak += 1
+    series.hour_peak = peak
+
+
+@numba.extending.register_jitable  # type: ignore[untyped-decorator]
+def _range(series: Any, x: float, wait: bool, limits: Any) -> int:
+    """Outside the limits, or back inside for long enough; `wait` while a better name is looked for."""
+    active, calm = whole(series.active), whole(series.calm)
+    if x < limits.low or x > limits.high:
+        series.calm = calm & 0xF0
+        return 0 if wait else OUT_OF_RANGE & ~active
+    if active & OUT_OF_RANGE:
+        calm = min(15, (calm & 15) + 1) | calm & 0xF0
+        series.calm = calm
+        if calm & 15 >= limits.range_clear:
+            return OUT_OF_RANGE << CLEARED
+    return 0
+
+
+@numba.extending.register_jitable  # type: ignore[untyped-decorator]
+def _hangs(series: Any, x: float, same: bool, hour: int, dt_ms: int, limits: Any, may_stay: Any) -> int:
+    """Evidence for a value that hangs, a sum of log-likelihood ratios (Page 1954): repeats add, changes take."""
+    active, known = whole(series.active), whole(series.hours) >= usual.DAY_HOURS
+    series.repeats = min(65535, whole(series.repeats) + 1) if same else 1
+    hang = float(series.hang) / 1024
+    if not same:
+        hang = max(0.0, hang + float(CHANGED[usual.repeating(series, hour)]))
+        series.hang = int(hang * 1024)
+        return STUCK << CLEARED if active & STUCK and hang < LIVES_ON else 0
+    for j in range(len(may_stay)):
+        if x == may_stay[j]:
+            return 0
+    if known and limits.hang:
+        hang = max(0.0, min(2 * EVIDENCE_OF_HANG, hang + float(REPEATED[usual.repeating(series, hour)])))
+        series.hang = int(hang * 1024)
+    repeats = whole(series.repeats)
+    long = limits.repeats > 0 and repeats >= limits.repeats and repeats * dt_ms >= limits.repeats_min_ms
+    return STUCK & ~active if hang >= EVIDENCE_OF_HANG or long else 0
+
+
+@numba.extending.register_jitable  # type: ignore[untyped-decorator]
+def _slowly(series: Any, score: float) -> int:
+    """The slow mean of the hours' scores leaves what is usual for it, or comes back."""
+    z = max(-2 * CLIP, min(2 * CLIP, score))
+    hours, active = whole(series.hours), whole(series.active)
+    keeps = float(series.hours_keep) / 65535
+    last = float(series.score) / 8
+    keeps += (z * last - keeps) * max(1.0 / (hours - usual.SLOW_HOURS + 12), 1.0 / 96)
+    keeps = max(0.0, min(0.95, keeps))
+    series.hours_keep = int(keeps * 65535)
+    series.score = int(z * 8)
+    slow = float(series.slow) / 2048
+    slow += usual.SLOWLY * (z - slow)
+    series.slow = int(slow * 2048)
+    lasts = keeps * (1 - usual.SLOWLY)
+    days = min(hours // 24, usual.DAYS_KEPT)
+    sd = math.sqrt(usual.SLOWLY / (2 - usual.SLOWLY) * (1 + lasts) / (1 - lasts) * (1 + 1.0 / days))
+    ratio = abs(slow) / (DRIFTED * sd)
+    care = float(OCTAVES[whole(series.slow_care)])
+    if hours < LEARNING_HOURS:
+        if ratio * MARGIN > care:
+            series.slow_care = octaves(ratio * MARGIN)
         return 0
-    active = int(series.active)
-    raised = 0
-    cleared = 0
+    if ratio > care and not active & (DRIFT | LEVEL_SHIFT | UNIT_ERROR):
+        series.slow_care = min(120, whole(series.slow_care) + AGAIN)
+        return DRIFT
+    return DRIFT << CLEARED if active & DRIFT and ratio < 0.5 * care else 0
 
-    if value < limits.low or value > limits.high:
-        series.calm_range = 0
-        raised |= OUT_OF_RANGE & ~active
-    elif active & OUT_OF_RANGE:
-        series.calm_range += 1
-        if series.calm_range >= limits.range_clear:
-            cleared |= OUT_OF_RANGE
 
-    if series.seen > 0 and value == series.last:
-        series.repeats += 1
-    else:
-        series.repeats = 1
-        series.same_since_ms = at_ms
-        cleared |= STUCK & active
-    if (
-        limits.stuck_repeats > 0
-        and series.repeats >= limits.stuck_repeats
-        and not active & STUCK
-        and at_ms - series.same_since_ms >= limits.stuck_min_ms
-    ):
-        stays = False
-        for j in range(len(may_stay)):
-            stays = stays or value == may_stay[j]
-        if not stays:
-            raised |= STUCK
+@numba.extending.register_jitable  # type: ignore[untyped-decorator]
+def _settle(series: Any) -> int:
+    """Half a day has gone by since a shift or unit error: after three days what is new is what is usual."""
+    active, calm = whole(series.active), whole(series.calm)
+    if not active & (LEVEL_SHIFT | RATE_OF_CHANGE | UNIT_ERROR):
+        return 0
+    halves = (calm >> 4 & 7) + 1
+    if halves < SETTLED:
+        series.calm = calm & 0x8F | halves << 4
+        return 0
+    series.calm = calm & 0x0F
+    if active & UNIT_ERROR:
+        usual.forget(series)
+        series.active = active
+    return (LEVEL_SHIFT | RATE_OF_CHANGE | UNIT_ERROR) & active  # type: ignore[no-any-return]
 
-    if limits.spike_threshold > 0.0:
-        if series.seen == 0:
-            series.level = value
-        off = value - series.level
-        scale = max(series.scale, limits.floor)
-        if series.seen >= limits.spike_warm_up:
-            if abs(off) > max(limits.spike_threshold * scale, limits.spike_min_jump):
-                series.calm_spike = 0
-                raised |= SPIKE & ~active
-            elif active & SPIKE:
-                series.calm_spike += 1
-                if series.calm_spike >= limits.spike_clear:
-                    cleared |= SPIKE
-            off = max(-HUBER_K * scale, min(HUBER_K * scale, off))
-        series.scale += SCALE_WEIGHT * (abs(off) * SD_OF_MEAN_DEVIATION - series.scale)
-        series.level += LEVEL_WEIGHT * off
 
-    series.last = value
-    series.last_ms = at_ms
-    series.seen += 1
-    series.active = (active | raised) & ~cleared
-    return raised | cleared << CLEARED
+@numba.extending.register_jitable  # type: ignore[untyped-decorator]
+def _shifted(series: Any, mean: float, scale: float, often: int, dt_ms: int, limits: Any) -> int:
+    """READINGS_SHIFTED readings stayed away from where the series was, by `mean`."""
+    series.jump = 0
+    _peaks(series, abs(mean), usual.liveliness(series, whole(series.hour)), limits.floor)
+    active, calm = whole(series.active), whole(series.calm)
+    if often >= NOISY - 1 or active & UNIT_ERROR:
+        return 0
+    keeps = float(series.keeps) / 65535
+    # Variance of the mean of six readings of an autoregressive series from where it was: 1/6 to 91/36 steps.
+    sd = scale * math.sqrt(0.17 + 2.36 * keeps * keeps * keeps * keeps)
+    care = float(OCTAVES[whole(series.care)])
+    ratio = abs(mean) / (limits.shift * sd)
+    if ratio < care:
+        return 0
+    hours = whole(series.hours)
+    if hours < usual.TEXTURE_HOURS or (limits.emptied and mean < 0):
+        return 0
+    if hours < LEARNING_HOURS:
+        series.care = octaves(MARGIN * ratio)
+    elif ratio > care:
+        series.care = min(120, whole(series.care) + AGAIN)
+    if abs(mean) < limits.shift_min or ratio < care:
+        return 0
+    series.level = float(series.level) + mean  # from now on; the hours of the day stay as they are around it
+    down = 0x80 if mean < 0 else 0
+    if active & (LEVEL_SHIFT | RATE_OF_CHANGE):
+        back = calm & 0x80 != down
+        return (active & (LEVEL_SHIFT | RATE_OF_CHANGE)) << CLEARED if back else 0
+    series.calm = calm & 0x0F | down
+    if abs(mean) > limits.rate * dt_ms:
+        return RATE_OF_CHANGE
+    return LEVEL_SHIFT if math.isfinite(limits.shift) else 0
+
+
+@numba.extending.register_jitable  # type: ignore[untyped-decorator]
+def _spiked(series: Any, scale: float, often: int, limits: Any) -> int:
+    """A jump came back and QUIET readings followed."""
+    series.jump = 0
+    if often >= NOISY - 1 or whole(series.active) & UNIT_ERROR:
+        return 0
+    size, keeps = abs(float(series.since)), float(series.keeps) / 65535
+    care = float(OCTAVES[whole(series.care)])
+    ratio = size / (limits.spike * scale / math.sqrt(1.0 + keeps * keeps))  # sd of one reading between its neighbours
+    if ratio < care or size < limits.spike_min or not math.isfinite(limits.spike):
+        _peaks(series, size, usual.liveliness(series, whole(series.hour)), limits.floor)
+        return 0
+    hours = whole(series.hours)
+    if hours < usual.TEXTURE_HOURS:
+        return SPIKE & ~whole(series.active) if ratio > 2.0 else 0
+    series.care = octaves(MARGIN * ratio) if hours < LEARNING_HOURS else min(120, whole(series.care) + AGAIN)
+    return SPIKE & ~whole(series.active)  # type: ignore[no-any-return]
+
+
+@numba.extending.register_jitable  # type: ignore[untyped-decorator]
+def _jumps(
+    series: Any, x: float, left: float, z: float, expects: float, scale: float, often: int, dt_ms: int, limits: Any
+) -> int:
+    """A jump is under way: does it come back, stay, or is it another unit?"""
+    jump = whole(series.jump)
+    if jump >= CAME_BACK:
+        if jump - CAME_BACK >= QUIET:
+            return _spiked(series, scale, often, limits)  # type: ignore[no-any-return]
+        series.jump = jump + 1 if abs(z) < SUSPECT - 1.0 else 0
+        return 0
+    before, mean = float(series.before), float(series.since) / jump
+    off = left - before
+    if whole(series.active) & UNIT_ERROR:
+        if 3 * abs(x) > abs(expects) and abs(x) < 3 * abs(expects):
+            series.jump = jump + 1 if jump >= READINGS_SHIFTED else READINGS_SHIFTED
+            if jump >= READINGS_SHIFTED + 2:
+                series.jump = 0
+                return UNIT_ERROR << CLEARED
+        else:
+            series.jump = 3
+            series.since = 3 * off
+        return 0
+    if abs(off) < 0.5 * abs(mean) or off * mean < 0:
+        series.jump = CAME_BACK if jump <= READINGS_OUT else 0
+        series.since = mean
+        return 0
+    series.since = float(series.since) + off
+    series.jump = jump + 1
+    if jump + 1 == 3 and limits.unit:
+        ratio = unit_of(x, expects, scale, limits.floor)
+        known = ratio > 1.0 or (ratio > 0.0 and not limits.emptied)
+        if known and unit_of(expects + mean, expects, scale, limits.floor) == ratio:
+            series.calm = whole(series.calm) & 0x0F
+            return UNIT_ERROR
+    if jump + 1 >= READINGS_SHIFTED:
+        return _shifted(series, float(series.since) / (jump + 1), scale, often, dt_ms, limits)  # type: ignore[no-any-return]
+    return 0
+
+
+@numba.extending.register_jitable  # type: ignore[untyped-decorator]
+def _learn(series: Any, left: float, sign: float, last_left: float, lively: float, floor: float) -> None:
+    """The series' usual step and how long a deviation lasts, from a reading in which no jump is looked at."""
+    hours, n = whole(series.hours), whole(series.hour_n)
+    weight = 1.0 / (n + 2) if hours == 0 and n < 60 else 1.0 / 64 if hours < usual.DAY_HOURS else 1.0 / 256
+    scale, keeps = float(series.scale), float(series.keeps) / 65535
+    least = max(scale, 0.3 * floor)
+    size = abs(sign) * SD_OF_MEAN_DEVIATION
+    begins = hours == 0 and n < WARM_READINGS
+    series.scale = scale + weight * ((size if begins else min(size, CLIP * SD_OF_MEAN_DEVIATION * least)) - scale)
+    most = math.sqrt(max(1.0 - keeps * keeps, 0.0025))
+    e = max(-CLIP, min(CLIP, sign / least))
+    r = max(-CLIP, min(CLIP, last_left * most / least))
+    series.keeps = int(max(0.0, min(0.999, keeps + min(weight, 0.1) * e * r * most)) * 65535 + 0.5)
+    if hours > 0 or n >= WARM_READINGS:
+        _peaks(series, abs(sign), lively, floor)
+
+
+def step(
+    series: Any,
+    group: Any,
+    members: int,
+    at_ms: int,
+    dt_ms: int,
+    resumes: bool,
+    value: float,
+    limits: Any,
+    may_stay: Any,
+    told: Any,
+) -> int:
+    """Take one value of a series (a record of usual.SERIES); bits of what was raised and cleared.
+
+    group, members : what the peers do, and how many they are.
+    dt_ms, resumes : since the device's last observation, and whether that is a gap.
+    told : (3,) float64 gets what was expected, how far from it is usual, and the largest share of a threshold reached.
+    """
+    if not math.isfinite(value):
+        return 0
+    x = max(-LARGEST, min(LARGEST, value))
+    at_s = at_ms // 1000
+    second = at_s % 86400
+    hour = second // 3600
+    floor = limits.floor
+    changed = 0
+    first = not math.isfinite(float(series.last))
+    if whole(series.hour) != hour:
+        changed |= _hour(series, at_s, hour, limits)
+        first = not math.isfinite(float(series.last))
+    if first:
+        series.level = x
+    hours = whole(series.hours)
+    same = not first and np.float32(x) == series.last
+    day = 0.0 if limits.emptied else usual.of_day(series, second)
+    away = x - float(series.level) - day
+    peers = of_group(group, members, at_s, away) if hours >= usual.DAY_HOURS and not limits.emptied else 0.0
+    left = away - peers
+    last_left = left if first or resumes else float(series.left)
+    sign = left - float(series.keeps) / 65535 * last_left if not (first or resumes) else 0.0
+    lively = usual.liveliness(series, hour)
+    scale = max(float(series.scale), 0.3 * floor) * lively
+    if hours >= usual.DAY_HOURS and not limits.emptied:
+        scale = max(scale, 0.3 * float(usual.UNIT[whole(series.exponent) + 64]))
+    if whole(series.repeats) > 1:
+        scale *= math.sqrt(min(float(series.repeats), MOST_HELD))  # what is told in steps has gone on meanwhile
+    z = sign / scale
+    warm = hours > 0 or whole(series.hour_n) >= WARM_READINGS
+    jump = whole(series.jump)
+    if resumes and jump:
+        jump = series.jump = 0
+    expects = x - left + (float(series.before) if 0 < jump < CAME_BACK else left - sign)
+    told[0], told[1] = expects, scale
+
+    suspect = warm and abs(z) >= SUSPECT
+    wait = False
+    if x < limits.low or x > limits.high:
+        wait = limits.unit and warm and jump < 3 and unit_of(x, expects, scale, floor) != 0.0
+        if not limits.urgent and hours >= usual.DAY_HOURS:
+            wait = wait or (suspect and jump == 0) or 0 < jump < READINGS_SHIFTED
+        wait = wait or whole(series.active) & (UNIT_ERROR | LEVEL_SHIFT | NOISE) != 0
+    changed |= _range(series, x, wait, limits)
+    changed |= _hangs(series, x, same, hour, dt_ms, limits, may_stay)
+    if not warm and not first and abs(x - float(series.last)) > limits.rate * max(dt_ms, 1):
+        changed |= RATE_OF_CHANGE & ~whole(series.active)
+
+    often = 0
+    if warm and not first:
+        care = float(OCTAVES[whole(series.care)])
+        lots = (
+            whole(series.lively) << 1 | (1 if abs(z) >= OFTEN * math.sqrt(care) and sign * last_left < 0.0 else 0)
+        ) & 0xFFFF
+        series.lively = lots
+        often = bits(lots)
+        active = whole(series.active)
+        if often >= NOISY and limits.noise and not active & UNIT_ERROR:
+            changed |= NOISE & ~active
+        elif often <= LESS_NOISY:
+            changed |= (NOISE & active) << CLEARED
+        if often == 0:
+            changed |= (SPIKE & active) << CLEARED
+        if jump:
+            changed |= _jumps(series, x, left, z, expects, scale, often, dt_ms, limits)
+        elif suspect:
+            series.before = left - sign
+            series.since = sign
+            series.jump = 1
+        left = x - float(series.level) - day - peers
+    told[2] = max(abs(z) / (2 * SUSPECT), often / NOISY, float(series.hang) / 1024 / EVIDENCE_OF_HANG)
+
+    if not whole(series.active) & UNIT_ERROR:
+        if not first and ((jump == 0 and not suspect) or jump >= CAME_BACK) and not resumes:
+            _learn(series, left, sign, last_left, lively, floor)
+        if jump == 0 or jump >= CAME_BACK or hours < usual.DAY_HOURS:
+            series.hour_sum = float(series.hour_sum) + left
+            series.hour_n = min(255, whole(series.hour_n) + 1)
+            series.hour_changes = min(255, whole(series.hour_changes) + (0 if same else 1))
+    series.left = left
+    series.last = x
+    series.active = (whole(series.active) | changed & 0xFF) & ~(changed >> CLEARED) & 0xFF
+    if not (math.isfinite(float(series.left) + float(series.level) + float(series.scale) + float(series.hour_sum))):
+        usual.forget(series)
+        return (changed | POISONED) & ~0xFF  # type: ignore[no-any-return]
+    return changed  # type: ignore[no-any-return]
+
+
+@numba.extending.register_jitable  # type: ignore[untyped-decorator]
+def _hour(series: Any, at_s: int, hour: int, limits: Any) -> int:
+    """The hour is over: learn from it, and judge what is slow."""
+    changed = 0
+    if whole(series.hour) >= 0:
+        before = whole(series.hours)
+        score = usual.fold(series, at_s // 86400, limits.floor)
+        hours = whole(series.hours)
+        if before < usual.DAY_HOURS and hours == usual.DAY_HOURS and not limits.emptied:
+            series.left = float(series.left) - usual.of_day(series, at_s % 86400)
+        if hour == 0 and at_s // 86400 % 3 == 0 and hours >= LEARNING_HOURS:
+            series.care = max(0, whole(series.care) - 1)
+            series.slow_care = max(0, whole(series.slow_care) - 1)
+        if hours > usual.SLOW_HOURS and limits.drift and not limits.emptied:
+            changed |= _slowly(series, score)
+        if hour % 12 == 0:
+            changed |= _settle(series) << CLEARED
+    series.hour = hour
+    return changed
 
 
 _step = numba.njit(cache=True, nogil=True)(step)
@@ -151,28 +515,52 @@ _step = numba.njit(cache=True, nogil=True)(step)
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def run(
     state: Any,
+    groups: Any,
+    group_of: Array,
+    members: Array,
     slot: Array,
     at_ms: Array,
+    dt_ms: Array,
     value: Array,
     limits: Any,
     may_stay: Array,
     changes: Array,
-    level: Array,
-    scale: Array,
+    told: Array,
 ) -> int:
     """Take values in arrival order; how many changed a condition.
 
     state : (series,) records; value : (n,) float32 or float64, NaN for null.
-    changes : (n,) uint8 gets what `step` returns.
-    level, scale : (n,) float64 get what was expected before the value came; only where it changed a condition.
+    group_of : (series,) int32 into groups and members; the last of these are nobody's.
+    dt_ms : (n,) int64 since the device's last observation, 0: late or repeated and left out, below 0: after a gap.
+    changes : (n,) int32 gets what `step` returns.
+    told : (n, 3) float64 gets what `step` tells; only where it changed a condition.
     """
     found = 0
+    words = np.zeros(3)
+    nobody = len(members) - 1
     for row in range(len(slot)):
-        series = state[slot[row]]
-        level_before, scale_before = series.level, series.scale
-        change = _step(series, at_ms[row], np.float64(value[row]), limits, may_stay)
+        changes[row] = 0
+        dt = dt_ms[row]
+        if dt == 0:
+            continue
+        i = slot[row]
+        g = group_of[i] if group_of[i] >= 0 else nobody
+        change = _step(
+            state[i],
+            groups[g],
+            members[g],
+            at_ms[row],
+            abs(dt),
+            dt < 0,
+            np.float64(value[row]),
+            limits,
+            may_stay,
+            words,
+        )
         changes[row] = change
         if change:
-            level[row], scale[row] = level_before, scale_before
+            told[row, 0] = words[0]
+            told[row, 1] = words[1]
+            told[row, 2] = words[2]
             found += 1
     return found

@@ -85,8 +85,8 @@ def _converted(file: Path, where: str, value: Any, hint: Any, before: Any) -> An
     """The value in the type of a field. Of a detector: the keys given, over those it has."""
     shapes = [shape for shape in get_args(hint) if isinstance(shape, type) and issubclass(shape, msgspec.Struct)]
     given = value
-    if shapes and value is False:
-        return None
+    if shapes and value is False:  # what works where a profile says nothing has to be switched off
+        return msgspec.convert({"on": False}, shapes[0]) if "on" in shapes[0].__struct_fields__ else None
     if shapes and value is True:
         value = {}
     if shapes and isinstance(value, dict):

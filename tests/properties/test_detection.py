@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest_service.columns import Block, empty_columns
-from ingest_service.detection import journal, monitors
+from ingest_service.detection import cadence, journal, monitors, usual
 from ingest_service.detection.fleet import Fleet
 from tests.city_of_tests import KINDS, NOW_MS, registry
 
@@ -136,15 +136,43 @@ def test_the_compiled_kernel_is_the_plain_step_bit_for_bit(series):
     limits, stays = monitors.limits_of(KINDS["streetlight"].properties["voltage"])
     at = np.array([NOW_MS + 60_000 * minute for minute, _ in series], np.int64)
     values = np.array([value for _, value in series], np.float64)
-    n, slots = len(series), np.zeros(len(series), np.int64)
-    compiled, plain = monitors.new_state(1), monitors.new_state(1)
-    changes = np.zeros(n, np.uint8)
-    monitors.run(compiled, slots, at, values, limits, stays, changes, np.empty(n), np.empty(n))
+    at = np.concatenate([NOW_MS - 7_200_000 * np.arange(60, 0, -1), at])
+    values = np.concatenate([220 + np.arange(60) % 7 * 0.3, values])
+    n, slots = len(at), np.zeros(len(at), np.int64)
+    devices, alike = cadence.new_devices(1), cadence.new_devices(1)
+    since, changed, told = np.zeros(n, np.int64), np.zeros(n, np.uint8), np.zeros(1, np.int64)
+    cadence.hear(devices, slots, at, np.zeros(n, np.int32), since, changed)
+    for row in range(n):
+        assert cadence.step(alike[0], int(at[row]), 0, told) == changed[row]
+        assert told[0] == since[row]
+    assert devices.tobytes() == alike.tobytes()
+    compiled, plain = usual.new_series(1), usual.new_series(1)
+    groups, group = monitors.new_groups(2), monitors.new_groups(2)
+    changes, words = np.zeros(n, np.int32), np.zeros(3)
+    of, members = np.zeros(1, np.int32), np.array([5, 0], np.int32)
+    monitors.run(compiled, groups, of, members, slots, at, since, values, limits, stays, changes, np.empty((n, 3)))
     with np.errstate(all="ignore"):
-        expected = [monitors.step(plain[0], at[row], float(values[row]), limits, stays) for row in range(n)]
+        expected = [
+            monitors.step(
+                plain[0],
+                group[0],
+                5,
+                int(at[row]),
+                abs(int(since[row])),
+                bool(since[row] < 0),
+                float(values[row]),
+                limits,
+                stays,
+                words,
+            )
+            if since[row]
+            else 0
+            for row in range(n)
+        ]
     assert changes.tolist() == expected
-    for field in monitors.STATE.names:
-        assert compiled[field].tobytes() == plain[field].tobytes()
+    for field in usual.SERIES.names:
+        assert compiled[field].tobytes() == plain[field].tobytes(), field
+    assert groups.tobytes() == group.tobytes()
 
 
 @settings(max_examples=80, deadline=None)
@@ -216,11 +244,30 @@ def test_gaps_infinities_and_late_values_never_poison_a_series(odd):
     with_odd.examine(steady)
     without.examine(steady)
     for value, minute in odd:
-        with_odd.examine([(0, minute - 1400, value, False), (0, minute - 1400, 999.0, False)])
-    with_odd.examine([(0, 59, 999.0, False)])  # not newer than the last
-    assert with_odd.save() == without.save()
-    after = [(0, 60 + minute, 260.0, False) for minute in range(5)]
-    assert with_odd.examine(after)[0] == without.examine(after)[0] != []
+        with_odd.examine([(0, 59, 999.0, False), (0, 60 + minute, value, False)])  # repeated; new, but no number
+    series = [worker.fleet.kinds["streetlight"].monitors["voltage"].state for worker in (with_odd, without)]
+    assert series[0].tobytes() == series[1].tobytes()
+    after = [(0, 2000 + minute, 260.0, False) for minute in range(5)]
+    assert [found[1] for found in with_odd.examine(after)[0] if found[3]][:1] == ["out_of_range"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(-(2**40), 2**43), st.floats(width=32)), min_size=1, max_size=60), st.integers(1, 12)
+)
+def test_any_time_and_any_value_leave_a_state_that_is_finite_and_goes_on(series, members):
+    limits, stays = monitors.limits_of(KINDS["streetlight"].properties["voltage"])
+    state, devices, groups = usual.new_series(1), cadence.new_devices(1), monitors.new_groups(2)
+    n = len(series)
+    at, values = np.array([at for at, _ in series], np.int64), np.array([value for _, value in series], np.float64)
+    since, changes, slots = np.zeros(n, np.int64), np.zeros(n, np.uint8), np.zeros(n, np.int64)
+    cadence.hear(devices, slots, at, np.zeros(n, np.int32), since, changes)
+    said, of = np.zeros(n, np.int32), np.zeros(1, np.int32)
+    count = np.array([members, 0], np.int32)
+    monitors.run(state, groups, of, count, slots, at, since, values, limits, stays, said, np.empty((n, 3)))
+    for field in ("level", "left", "scale", "hour_sum", "hour_scale", "before", "since"):
+        assert np.isfinite(state[field]).all(), field
+    assert np.isfinite(devices["interval"]).all()
 
 
 def test_a_journal_entry_holds_the_rows_of_its_own_shard_only():

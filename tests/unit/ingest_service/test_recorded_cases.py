@@ -27,7 +27,11 @@ def test_melbournes_dead_bays_are_found_and_their_neighbours_are_not_alarmed():
 
 def test_heeds_lamp_that_was_left_burning_is_found_and_stays_found():
     lamp, found = played(CITY / LAMP, "heed")
-    said = [(item.detector, item.begins, datetime.fromtimestamp(item.at_ms / 1000, UTC)) for _, item in found]
+    said = [
+        (item.detector, item.begins, datetime.fromtimestamp(item.at_ms / 1000, UTC))
+        for _, item in found
+        if item.detector == "daylight"
+    ]
     assert [(detector, begins, at.strftime("%d %H")) for detector, begins, at in said] == [
         ("daylight", True, "21 17"),  # switched on three hours before sunset
         ("daylight", False, "22 06"),  # and off two hours after sunrise

@@ -39,7 +39,7 @@ def test_a_detector_is_added_with_its_defaults_or_taken_away(tmp_path):
     properties = found["streetlight"].properties
     assert properties["current"].detectors.spike == profiles.Spike()
     assert properties["current"].detectors.stuck == profiles.Stuck(repeats=9)
-    assert properties["voltage"].detectors.spike is None
+    assert properties["voltage"].detectors.spike == profiles.Spike(on=False)
     assert KINDS["streetlight"].properties["voltage"].detectors.spike is not None
 
 
@@ -51,7 +51,7 @@ def test_what_cannot_be_used_is_refused_with_file_key_and_value(tmp_path):
     stuck = "waste_container.filling_level.stuck"
     check(f"[{stuck}]\nrepeats = 'many'", f"{stuck}.repeats = 'many': Expected `int`, got `str`")
     check(f"[{stuck}]\nrepeats = 1", f"{stuck}.repeats = 1: must be at least 2")
-    check(f"[{stuck}]\nrepeat = 3", f"{stuck}.repeat = 3: no such key; known are repeats, ")
+    check(f"[{stuck}]\nrepeat = 3", f"{stuck}.repeat = 3: no such key; known are on, repeats, ")
     check(f"[{stuck}]\nignore = ['x']", f"{stuck}.ignore.0 = 'x': Expected `float`, got `str`")
     check("[waste_container.filling_level.wobble]\n", "waste_container.filling_level.wobble = {}: no such detector")
     check("[waste_container.weight.stuck]\n", "waste_container.weight = {'stuck': {}}: no such property or key")
