@@ -60,7 +60,8 @@ def match_faults(labels: list[Json], alarms: list[Json], clock_ms: int) -> tuple
             mine = [alarm for alarm in mine if alarm["detector"] == label["fault"]]
         row["found"] += bool(mine)
         row["at_work"] += not mine and label["end_at"] > clock_ms  # a silence is not known before it has lasted
-    unexplained = sum(alarm["alarm_id"] not in explained for alarm in alarms)
+    single = [alarm for alarm in alarms if not alarm.get("group")]  # a group stands for its members, which are here too
+    unexplained = sum(alarm["alarm_id"] not in explained for alarm in single)
     return dict(sorted(found.items())), unexplained
 
 

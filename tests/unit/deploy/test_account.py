@@ -80,6 +80,7 @@ def test_a_fault_is_found_by_an_alarm_of_its_device_property_detector_and_time_o
     check(0, 1, alarm(opened_at=2_000_000 + account.LATE_MS + 1))
     check(0, 0, alarm(detector="spike"))  # the fault explains it, but is not found by it
     check(1, 1, alarm(), alarm(alarm_id=2, device="sl-2"))
+    check(1, 0, alarm(), alarm(alarm_id=2, device=None, group={"scope": "circuit"}))
 
 
 def test_a_fault_that_is_not_over_may_still_be_found() -> None:
