@@ -38,7 +38,7 @@ CHROMIUM_ARGUMENTS = [
 SIZES = {1440: 900, 390: 844}
 SETTLE_MS = 1500
 WAIT_MS = 90_000
-ALARMED_MS = (10 * 60_000, 4 * 3_600_000)  # an alarm that the picture's six hours show well
+ALARMED_MS = (30 * 60_000, 16 * 3_600_000)  # an alarm that the picture's day shows well
 DEMOS = Path(__file__).parents[1] / ".dure" / "demo"
 PLAYWRIGHT = "dure screenshots: needs the playwright package: `./run test` installs it, or `pip install playwright`"
 
@@ -133,7 +133,7 @@ def show(page: Page, view: str, device: dict[str, Any], alarm_id: int | None) ->
     target = {
         "map": "#/map",
         "street": f"#/map?m={place}",
-        "device": f"#/map?device={device['device_id']}&span=6h&m={place}",
+        "device": f"#/map?device={device['device_id']}&span=24h&m={place}",
         "alarm": f"#/alarms?alarm={alarm_id}&m={place}" if alarm_id else "#/alarms",
     }
     page.evaluate("hash => { location.hash = hash }", target.get(view, f"#/{view}"))
