@@ -8,6 +8,11 @@ from tests.browser.city import City
 from tests.browser.drawn import go
 from tests.waiting import wait_for
 
+MARKED = """() => {
+  const { data } = document.querySelector('[data-map]').map.getSource('maintained').serialize();
+  return data.geometry ? data.geometry.coordinates.length : 0;
+}"""
+
 
 def test_planned_work_holds_an_alarm_back_until_it_is_ended_early(desk: Page, city: City) -> None:
     mast = city.device_id(probe.MAST)
@@ -35,6 +40,7 @@ def test_planned_work_holds_an_alarm_back_until_it_is_ended_early(desk: Page, ci
     go(desk, f"#/map?device={mast}")
     expect(desk.locator(f"[data-panel='{mast}'] a[data-window]")).to_contain_text("a new lamp head")
     expect(desk.locator(".chips a[data-window]")).to_contain_text(probe.MAST)
+    wait_for(lambda: desk.evaluate(MARKED) == 1, 20)
     go(desk, "#/maintenance")
     window.get_by_role("button", name="End now").click()
     expect(window).to_have_attribute("data-phase", "over")
@@ -44,3 +50,16 @@ def test_planned_work_holds_an_alarm_back_until_it_is_ended_early(desk: Page, ci
     expect(window).to_have_count(0)
     assert city.rows("select 1 from maintenance_window") == []
     settle(city, alarm)
+
+
+def test_the_lamps_of_a_circuit_at_which_people_work_are_marked_on_the_map(desk: Page, city: City) -> None:
+    assert city.probe
+    now = city.probe.now_ms
+    span = {"from": now - 3_600_000, "to": now + 86_400_000, "reason": "a new cable"}
+    planned = {"municipality": probe.MUNICIPALITY, "scope": "circuit", "target": probe.CIRCUIT, **span}
+    windows = f"{city.url}/api/v1/maintenance-windows"
+    made = desk.request.post(windows, data=planned, headers={"X-Dure": "test"}).json()
+    desk.reload()
+    desk.wait_for_selector("[data-map][data-devices]")
+    wait_for(lambda: desk.evaluate(MARKED) == len(probe.ROW), 60)
+    desk.request.delete(f"{windows}/{made['window_id']}", headers={"X-Dure": "test"})

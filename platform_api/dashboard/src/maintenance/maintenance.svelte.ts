@@ -28,7 +28,8 @@ class Maintenance {
     try {
       const found = (await api.windows({ limit: MOST })).items;
       for (const window of found) {
-        if (window.scope !== "circuit" || window.target === null || this.#circuits.has(circuitKey(window)) || phaseOf(window, clock.city) !== "active") continue;
+        const now = clock.newest ? clock.city : window.from; // before the city is loaded its clock is not known
+        if (window.scope !== "circuit" || window.target === null || this.#circuits.has(circuitKey(window)) || phaseOf(window, now) !== "active") continue;
         const { items } = await api.circuit(window.municipality, window.target);
         this.#circuits.set(circuitKey(window), new Set(items.map((d) => d.device_id)));
       }
