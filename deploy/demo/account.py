@@ -68,7 +68,8 @@ def match_faults(labels: list[Json], alarms: list[Json], clock_ms: int) -> tuple
 def _explains(label: Json, alarm: Json) -> bool:
     return (
         (alarm["municipality"], alarm["device"]) == (label["municipality"], label["device"])
-        and (alarm["property"] == label["property"] or label["fault"] == "daylight")  # it shows in all that a lamp says
+        # whether a lamp burns shows in all that it says, and is told by its power and current
+        and (alarm["property"] == label["property"] or "daylight" in (label["fault"], alarm["detector"]))
         and label["onset_at"] - EARLY_MS <= alarm["opened_at"] <= label["end_at"] + LATE_MS
     )
 

@@ -348,17 +348,22 @@ def _jumps(
             series.since = 3 * off
         return 0
     if abs(off) < 0.5 * abs(mean) or off * mean < 0:
-        series.jump = CAME_BACK if jump <= READINGS_OUT else 0
+        switched = usual.beside(series, whole(series.hour), expects + mean, SWITCHES * scale)
+        series.jump = CAME_BACK if jump <= READINGS_OUT and not switched else 0
         series.since = mean
         return 0
     series.since = float(series.since) + off
     series.jump = jump + 1
-    if jump + 1 == 3 and limits.unit:
+    switches = jump >= 2 and usual.beside(series, whole(series.hour), x, SWITCHES * scale)
+    if jump + 1 == 3 and limits.unit and not switches:
         ratio = unit_of(x, expects, scale, limits.floor)
         known = ratio > 1.0 or (ratio > 0.0 and not limits.emptied)
         if known and unit_of(expects + mean, expects, scale, limits.floor) == ratio:
             series.calm = whole(series.calm) & 0x0F
             return UNIT_ERROR
+    if jump + 1 >= READINGS_SHIFTED and switches and not whole(series.active) & (LEVEL_SHIFT | RATE_OF_CHANGE):
+        series.jump = 0
+        return 0
     if jump + 1 >= READINGS_SHIFTED:
         return _shifted(series, float(series.since) / (jump + 1), scale, often, dt_ms, limits)  # type: ignore[no-any-return]
     return 0

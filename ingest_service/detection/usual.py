@@ -142,6 +142,21 @@ def of_day(series: Any, second: int) -> float:
 
 
 @register_jitable  # type: ignore[untyped-decorator]
+def beside(series: Any, hour: int, x: float, least: float) -> bool:
+    """Whether x lies where the series is at this hour or the two beside it, which differ by more than `least`: what
+    switches, switches a little earlier or later than yesterday.
+    """
+    if whole(series.hours) < DAY_HOURS:
+        return False
+    low = min(whole(series.day[(hour + 23) % 24]), whole(series.day[hour]), whole(series.day[(hour + 1) % 24]))
+    high = max(whole(series.day[(hour + 23) % 24]), whole(series.day[hour]), whole(series.day[(hour + 1) % 24]))
+    unit = float(UNIT[whole(series.exponent) + 64])
+    spread = (high - low) * unit
+    away = x - float(series.level)
+    return spread > least and low * unit - 0.25 * spread <= away <= high * unit + 0.25 * spread
+
+
+@register_jitable  # type: ignore[untyped-decorator]
 def liveliness(series: Any, hour: int) -> float:
     """How much livelier than the whole day this hour is: of its two hours and the nearer two beside them."""
     here = hour // 2
