@@ -53,6 +53,11 @@ class CatchUp:
     def start(self) -> None:
         self._thread.start()
 
+    def ends_within(self, seconds: float) -> bool:
+        """Whether it has come to the end by then."""
+        self._thread.join(seconds)
+        return self.at_the_end
+
     def stop(self) -> None:
         self._stopping.set()
         if self._thread.is_alive():

@@ -26,6 +26,7 @@ from ingest_service.settings import Settings
 from ingest_service.store.store import Store
 
 POSITIONS_KEPT = 200_000
+SHORT_S = 0.5  # a journal that is examined within this is waited for
 STRANGER_PERIOD_S = 600.0  # one note in quarantine per unregistered topic and ten minutes
 MAX_STRANGERS = 10_000  # topics remembered as noted
 
@@ -95,9 +96,12 @@ class Memory:
                 seen[shard] = flush
             else:
                 log("detectors.not_restored", level="warning", shard=shard, reason="saved by another version")
-        health.say(Part.DETECTION, Reason.CATCHING_UP)
         self.behind = CatchUp(store, self._profiles, self.fleet, self.slot_of, self.agent_index, seen)
         self.behind.start()
+        if self.behind.ends_within(SHORT_S):
+            self.follow(health)
+        else:
+            health.say(Part.DETECTION, Reason.CATCHING_UP)
         self.last_word = {
             index: now_s for agent_id in store.known_agents() if (index := self.agent_index(agent_id)) is not None
         }

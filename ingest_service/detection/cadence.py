@@ -44,6 +44,7 @@ BACK, SKEW_BEGINS, SKEW_ENDS, DOUBLE_BEGINS, DOUBLE_ENDS = (1 << i for i in rang
 KNOWN = 8  # intervals, from which the cadence is the device's own
 REGULAR = 32  # intervals, from which a deviation from it means something
 MISSED = 3.1  # intervals without a report, and a tenth for the way
+UNEVEN = 0.1  # mean deviation, of the interval: who reports changes in between is given what the profile says
 PAUSE = 1.4  # times the longest pause lately: a device that pauses at will is not called silent for a little more
 GAP = 3.5  # intervals from which a series starts anew after a pause
 DEVIATIONS = 6.0  # mean deviations, and
@@ -220,7 +221,9 @@ def limit_ms(device: Any, profile_ms: int) -> int:
     if whole(device.seen) < KNOWN:
         return profile_ms
     pause = PAUSE * float(OCTAVES[whole(device.longest)]) if whole(device.longest) > 2 else 0.0
-    return int(float(device.interval) * max(MISSED + 3 * float(device.jitter) / 256, pause))
+    jitter = float(device.jitter) / 256
+    learnt_ms = int(float(device.interval) * max(MISSED + 3 * jitter, pause))
+    return max(learnt_ms, profile_ms) if jitter > UNEVEN else learnt_ms
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]

@@ -391,7 +391,7 @@ class Fleet:
 def _words(state: Array) -> Array:
     """Records as rows of words, over the same bytes."""
     words = np.uint64 if state.dtype.itemsize % 8 == 0 else np.uint32
-    return state.view(np.ndarray).view(words).reshape(len(state), -1)
+    return state.view(np.ndarray).view(words).reshape(len(state), state.dtype.itemsize // np.dtype(words).itemsize)
 
 
 def _noted(block: Block, name: str, noted: Noted) -> Finding:

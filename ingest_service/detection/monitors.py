@@ -38,6 +38,7 @@ LARGEST = 1e15  # what is beyond is taken for this: squares stay finite
 SUSPECT = 4.0  # sd of a step from which a jump is looked at: one in 16,000, twenty days at five minutes
 READINGS_OUT = 3  # at most, of a spike; the shortest level shift is told from it by READINGS_SHIFTED
 READINGS_SHIFTED = 6
+SWITCHES = 8.0  # scales between neighbouring hours: twice what is suspected, so no slope of a usual day
 QUIET = 3  # readings after a spike came back before it is called one: a burst of noise is rarely as calm
 OFTEN = 2.5  # sd that a normal step exceeds one time in eighty, half of them back towards what is usual
 NOISY, LESS_NOISY = 5, 1  # of 16: 4,368 / 160^5 is one in 2 * 10^7 by chance
@@ -355,10 +356,11 @@ def _jumps(
     series.since = float(series.since) + off
     series.jump = jump + 1
     switches = jump >= 2 and usual.beside(series, whole(series.hour), x, SWITCHES * scale)
-    if jump + 1 == 3 and limits.unit and not switches:
+    known = whole(series.hours) >= usual.DAY_HOURS  # a lamp that lights for the first time is no other unit
+    if jump + 1 == 3 and limits.unit and known and not switches:
         ratio = unit_of(x, expects, scale, limits.floor)
-        known = ratio > 1.0 or (ratio > 0.0 and not limits.emptied)
-        if known and unit_of(expects + mean, expects, scale, limits.floor) == ratio:
+        sought = ratio > 1.0 or (ratio > 0.0 and not limits.emptied)
+        if sought and unit_of(expects + mean, expects, scale, limits.floor) == ratio:
             series.calm = whole(series.calm) & 0x0F
             return UNIT_ERROR
     if jump + 1 >= READINGS_SHIFTED and switches and not whole(series.active) & (LEVEL_SHIFT | RATE_OF_CHANGE):
@@ -444,7 +446,7 @@ def step(
     suspect = warm and abs(z) >= SUSPECT
     wait = False
     if x < limits.low or x > limits.high:
-        wait = limits.unit and warm and jump < 3 and unit_of(x, expects, scale, floor) != 0.0
+        wait = limits.unit and hours >= usual.DAY_HOURS and jump < 3 and unit_of(x, expects, scale, floor) != 0.0
         if not limits.urgent and hours >= usual.DAY_HOURS:
             wait = wait or (suspect and jump == 0) or 0 < jump < READINGS_SHIFTED
         wait = wait or whole(series.active) & (UNIT_ERROR | LEVEL_SHIFT | NOISE) != 0

@@ -153,7 +153,8 @@ def beside(series: Any, hour: int, x: float, least: float) -> bool:
     unit = float(UNIT[whole(series.exponent) + 64])
     spread = (high - low) * unit
     away = x - float(series.level)
-    return spread > least and low * unit - 0.25 * spread <= away <= high * unit + 0.25 * spread
+    inside = low * unit - 0.25 * spread <= away <= high * unit + 0.25 * spread
+    return bool(spread > least and inside)
 
 
 @register_jitable  # type: ignore[untyped-decorator]

@@ -88,7 +88,7 @@ def of_tables(database: Database, devices: int) -> Account:
         for kind, profile in kinds.load(environ={}).items():
             rows = connection.execute(statement(profile).encode()).fetchall()
             rows = [row for row in rows if row[0] <= devices]  # others may send, too
-            table = np.array(rows, np.int64).reshape(len(rows), -1)
+            table = np.array(rows, np.int64).reshape(len(rows), 1 + len(columns_of(profile)))
             found[kind] = {}
             for place, name in enumerate(columns_of(profile), start=1):
                 column = np.zeros(devices + 1, np.int64)

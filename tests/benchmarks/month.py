@@ -26,10 +26,11 @@ from ingest_service.store import closing, rolling
 from ingest_service.store.connection import connect
 from ingest_service.store.migrate import migrate
 from ingest_service.store.partitions import HOUR_MS, Partitions, listed
+from tests.benchmarks.load_fleet import KINDS as TOWN_KINDS
 from tests.benchmarks.report import progress
 
 Array = NDArray[Any]
-KINDS = profiles.load(environ={})
+KINDS = {kind: profile for kind, profile in profiles.load(environ={}).items() if kind in TOWN_KINDS}
 PERIOD_S, SLOTS_A_DAY = 300, 288
 END_MS = 1_793_502_000_000  # 2026-11-01 03:00 UTC, in the middle of a partition
 EDGE_MS = END_MS - HOUR_MS  # up to where hours are closed

@@ -105,7 +105,7 @@ class Day:
 def run(options: argparse.Namespace) -> list[Case]:
     if options.hours % 6:
         raise SystemExit("--hours: a multiple of 6, so that every partition closes")
-    kinds = profiles.load(environ={})
+    kinds = {kind: profile for kind, profile in profiles.load(environ={}).items() if kind in KINDS}
     progress("making the day")
     day = Day(Fleet(options.outboxes, SIZE), kinds, options.hours)
     cases: list[Case] = []

@@ -18,7 +18,7 @@ def test_one_alone_overlaps_nobody_and_the_others_overlap_each_other(tmp_path):
     context = multiprocessing.get_context("fork")
     times = context.Queue()
     holders = [
-        context.Process(target=hold, args=(tmp_path, alone, 0.2, times)) for alone in (False, False, True, False)
+        context.Process(target=hold, args=(tmp_path, alone, 0.8, times)) for alone in (False, False, True, False)
     ]
     for holder in holders:
         holder.start()
