@@ -216,28 +216,36 @@ def hear(state: Any, slot: Array, at_ms: Array, agent: Array, since_ms: Array, c
 
 
 @register_jitable  # type: ignore[untyped-decorator]
-def limit_ms(device: Any, profile_ms: int) -> int:
-    """How long after its newest observation a device is silent."""
+def limit_ms(device: Any, profile_ms: int, uneven: bool) -> int:
+    """How long after its newest observation a device is silent; uneven: its kind reports changes in between."""
     if whole(device.seen) < KNOWN:
         return profile_ms
     pause = PAUSE * float(OCTAVES[whole(device.longest)]) if whole(device.longest) > 2 else 0.0
     jitter = float(device.jitter) / 256
     learnt_ms = int(float(device.interval) * max(MISSED + 3 * jitter, pause))
-    return max(learnt_ms, profile_ms) if jitter > UNEVEN else learnt_ms
+    return max(learnt_ms, profile_ms) if uneven or jitter > UNEVEN else learnt_ms
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def limits_ms(state: Any, slots: Array, profile_ms: int) -> Array:
+def limits_ms(state: Any, slots: Array, profile_ms: int, uneven: bool) -> Array:
     """`limit_ms` of some devices: (n,) int64."""
     found = np.empty(len(slots), np.int64)
     for k in range(len(slots)):
-        found[k] = limit_ms(state[slots[k]], profile_ms)
+        found[k] = limit_ms(state[slots[k]], profile_ms, uneven)
     return found
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def sweep(
-    state: Any, excused: Array, clock_ms: Array, told: Array, profile_ms: int, fell: Array, at_ms: Array, ahead: Array
+    state: Any,
+    excused: Array,
+    clock_ms: Array,
+    told: Array,
+    profile_ms: int,
+    uneven: bool,
+    fell: Array,
+    at_ms: Array,
+    ahead: Array,
 ) -> tuple[int, int]:
     """Judge every device by its agent's clock ((agents,) int64, NEVER where unknown), but for the excused ((n,) uint8).
 
@@ -253,7 +261,7 @@ def sweep(
         if clock == NEVER:
             continue
         if not device.marks & SILENT and not excused[i]:
-            due = device.last_ms + whole(device.spare_ms) + limit_ms(device, profile_ms)
+            due = device.last_ms + whole(device.spare_ms) + limit_ms(device, profile_ms, uneven)
             if clock > due:
                 device.marks = device.marks | SILENT
                 fell[n] = i

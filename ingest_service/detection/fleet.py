@@ -76,6 +76,7 @@ class _Kind:
         self.members = np.zeros(1, np.int32)  # of each group; the last is nobody's
         self.place = np.zeros(0, np.int32)  # scratch of `distinct`
         self.limit_ms = profile.report_period_s * profile.silent_after_periods * 1000
+        self.uneven = not profile.clock_skew.on  # changes are reported in between
         self.size = 0
 
     def grow(self, n: int) -> None:
@@ -280,7 +281,7 @@ class Fleet:
             mine = np.flatnonzero((devices.agent == agent) & (devices.marks & cadence.SILENT == 0))
             if len(mine) == 0:
                 continue
-            limit_ms = cadence.limits_ms(devices, mine, kind.limit_ms)
+            limit_ms = cadence.limits_ms(devices, mine, kind.limit_ms, kind.uneven)
             heard_ms = devices.last_ms[mine] + devices.spare_ms[mine]
             away = (back_ms - before_ms > limit_ms) & (heard_ms < back_ms)
             slots = mine[away]
@@ -296,7 +297,9 @@ class Fleet:
         )
         told = np.zeros(len(self.clock_ms), np.uint8)
         told[list(clocks)] = 1
-        n, m = cadence.sweep(devices, kind.excused, self.clock_ms, told, kind.limit_ms, fell, due_ms, ahead)
+        n, m = cadence.sweep(
+            devices, kind.excused, self.clock_ms, told, kind.limit_ms, kind.uneven, fell, due_ms, ahead
+        )
         for slots, flag in ((fell[:n], cadence.SILENT), (ahead[:m], cadence.SKEWED)):
             if len(slots):
                 before = devices[slots].copy()
