@@ -108,7 +108,7 @@ class CatchUp:
                     findings = self._fleet.examine(blocks, clocks)
                     self._fleet.keep()
                 self._flushes += 1
-                self._upto = dict.fromkeys(self._upto, number)
+                self._upto = {shard: max(seen, number) for shard, seen in self._upto.items()}
                 if not examined:
                     self._late.append((number, findings))
                 self._blocks.append(blocks)
