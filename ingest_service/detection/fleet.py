@@ -22,7 +22,7 @@ from ingest_service.detection.places import Places
 from ingest_service.detection.watches import Noted, watches_of
 
 MAX_SAVE_BYTES = 1 << 31  # of a shard when decompressed
-SAVE_FORMAT = 4
+SAVE_FORMAT = 5
 _compressor = zstandard.ZstdCompressor(level=1)
 _decompressor = zstandard.ZstdDecompressor()
 

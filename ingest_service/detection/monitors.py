@@ -43,7 +43,10 @@ QUIET = 3  # readings after a spike came back before it is called one: a burst o
 OFTEN = 2.5  # sd that a normal step exceeds one time in eighty, half of them back towards what is usual
 NOISY, LESS_NOISY = 5, 1  # of 16: 4,368 / 160^5 is one in 2 * 10^7 by chance
 EVIDENCE_OF_HANG = 12.0  # nat; a false alarm in e^12 readings, five hundred days at five minutes
-LIVES_ON = 4.0  # nat below which a value no longer hangs
+MOST_DOUBLED = 2  # times that this grows twofold: 48 nat are a day of repeats where half of the readings repeat
+REPEATS_OFTEN = 2  # index into CHANGES: half of the readings; what repeats less than that has no quiet day
+LIVES_ON = 1.0 / 3  # of the evidence that it takes; below that a value no longer hangs
+CALMS_DAYS = 12  # after which a hang is taken for as likely as before
 HANGS = 0.92  # share of repeats of a value that hangs, by fits and starts too
 DRIFTED = 4.5  # sd of the slow mean
 AGAIN = 3  # quarters of an octave by which each alarm makes its own repetition harder: a nuisance gets rarer
@@ -206,23 +209,42 @@ def _range(series: Any, x: float, wait: bool, limits: Any) -> int:
 
 @numba.extending.register_jitable  # type: ignore[untyped-decorator]
 def _hangs(series: Any, x: float, same: bool, hour: int, dt_ms: int, limits: Any, may_stay: Any) -> int:
-    """Evidence for a value that hangs, a sum of log-likelihood ratios (Page 1954): repeats add, changes take."""
+    """Evidence for a value that hangs, a sum of log-likelihood ratios (Page 1954): repeats add, changes take.
+
+    It takes the twofold after a quiet time in the first week, of a series with quiet times, and after each alarm:
+    days are not alike, and no count of repeats by the hour of the day knows a Sunday.
+    """
     active, known = whole(series.active), whole(series.hours) >= usual.DAY_HOURS
     series.repeats = min(65535, whole(series.repeats) + 1) if same else 1
-    hang = float(series.hang) / 1024
+    doubled = whole(series.hang) >> 14
+    enough = EVIDENCE_OF_HANG * (1 << doubled)
+    hang = _evidence(series)
+    quiet = usual.repeating(series, hour)
     if not same:
-        hang = max(0.0, hang + float(CHANGED[usual.repeating(series, hour)]))
-        series.hang = int(hang * 1024)
-        return STUCK << CLEARED if active & STUCK and hang < LIVES_ON else 0
+        hang = max(0.0, hang + float(CHANGED[quiet]))
+        series.hang = int(hang * 256) | doubled << 14
+        return STUCK << CLEARED if active & STUCK and hang < LIVES_ON * enough else 0
     for j in range(len(may_stay)):
         if x == may_stay[j]:
             return 0
+    begins = False
     if known and limits.hang:
-        hang = max(0.0, min(2 * EVIDENCE_OF_HANG, hang + float(REPEATED[usual.repeating(series, hour)])))
-        series.hang = int(hang * 1024)
+        hang = max(0.0, min(MARGIN * enough, hang + float(REPEATED[quiet])))
+        begins = hang >= enough
+        learns = whole(series.hours) < LEARNING_HOURS and quiet >= REPEATS_OFTEN and MARGIN * hang >= enough
+        if (learns or begins) and not active & STUCK and doubled < MOST_DOUBLED:
+            doubled += 1
+            begins = begins and not learns
+        series.hang = int(hang * 256) | doubled << 14
     repeats = whole(series.repeats)
     long = limits.repeats > 0 and repeats >= limits.repeats and repeats * dt_ms >= limits.repeats_min_ms
-    return STUCK & ~active if hang >= EVIDENCE_OF_HANG or long else 0
+    return STUCK & ~active if begins or long else 0
+
+
+@numba.extending.register_jitable  # type: ignore[untyped-decorator]
+def _evidence(series: Any) -> float:
+    """That a value hangs, in nat."""
+    return (whole(series.hang) & 0x3FFF) / 256.0  # type: ignore[no-any-return]
 
 
 @numba.extending.register_jitable  # type: ignore[untyped-decorator]
@@ -477,7 +499,7 @@ def step(
             series.since = sign
             series.jump = 1
         left = x - float(series.level) - day - peers
-    told[2] = max(abs(z) / (2 * SUSPECT), often / NOISY, float(series.hang) / 1024 / EVIDENCE_OF_HANG)
+    told[2] = max(abs(z) / (2 * SUSPECT), often / NOISY, _evidence(series) / EVIDENCE_OF_HANG)
 
     if not whole(series.active) & UNIT_ERROR:
         if not first and ((jump == 0 and not suspect) or jump >= CAME_BACK) and not resumes:
@@ -508,6 +530,8 @@ def _hour(series: Any, at_s: int, hour: int, limits: Any) -> int:
         if hour == 0 and at_s // 86400 % 3 == 0 and hours >= LEARNING_HOURS:
             series.care = max(0, whole(series.care) - 1)
             series.slow_care = max(0, whole(series.slow_care) - 1)
+            if at_s // 86400 % CALMS_DAYS == 0:
+                series.hang = max(whole(series.hang) & 0x3FFF, whole(series.hang) - 0x4000)
         if hours > usual.SLOW_HOURS and limits.drift and not limits.emptied:
             changed |= _slowly(series, score)
         if hour % 12 == 0:

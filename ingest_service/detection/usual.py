@@ -43,7 +43,7 @@ SERIES = np.dtype(
         ("slow", np.int16),  # slow mean of hours' standard scores, in 1/2048
         ("repeats", np.uint16),
         ("lively", np.uint16),  # of the last 16 readings, which moved more than they do one time in eighty
-        ("hang", np.uint16),  # evidence for a value that hangs, in 1/1024 nat
+        ("hang", np.uint16),  # evidence for a value that hangs, in 1/256 nat (14 bits); doublings of what it takes (2)
         ("active", np.uint8),  # bits of the conditions now raised
         ("hour", np.int8),
         ("hours", np.uint8),  # folded so far, up to 255

@@ -124,7 +124,7 @@ def fortnight(found: Garages, alarms: Alarms) -> list[Case]:
     mine = np.isin(begun.series, chosen)
     days = sum(float(found.series[n][0][-1] - found.series[n][0][0]) for n in chosen) / 86_400
     own = Alarms(begun.series[mine], begun.at_s[mine], begun.code[mine])
-    lines = folded(found, own)
+    lines = folded(found, begun, chosen)
     of = f"{len(chosen)} garages, {days:,.0f} device-days; a screen has {SCREEN} lines"
     cases = [
         case("fortnight without a visible fault: lines of the list", len(lines), "alarms", of=of),
@@ -136,12 +136,15 @@ def fortnight(found: Garages, alarms: Alarms) -> list[Case]:
     return cases
 
 
-def folded(found: Garages, alarms: Alarms) -> list[tuple[int, str, str, float]]:
-    """(time, who, what, value) of each alarm; garages of a source that fall silent together are one line."""
+def folded(found: Garages, alarms: Alarms, chosen: Sequence[int]) -> list[tuple[int, str, str, float]]:
+    """(time, who, what, value) of each alarm of the chosen; garages of a source that fall silent together are one line,
+    whoever they are.
+    """
+    mine = np.isin(alarms.series, chosen)
     silent = alarms.code == DETECTOR_CODES["silent"]
     lines = []
     for source, at in sorted(
-        {(int(found.source[n]), int(at)) for n, at in zip(alarms.series, alarms.at_s, strict=True)}
+        {(int(found.source[n]), int(at)) for n, at in zip(alarms.series[mine], alarms.at_s[mine], strict=True)}
     ):
         here = (found.source[alarms.series] == source) & (alarms.at_s == at)
         together = here & silent
@@ -149,6 +152,7 @@ def folded(found: Garages, alarms: Alarms) -> list[tuple[int, str, str, float]]:
             who = found.name[int(alarms.series[together][0])].split("-")[0]
             lines.append((at, f"{who} ({together.sum()} garages)", "source silent", float("nan")))
             here &= ~silent
+        here &= mine
         for n, code in zip(alarms.series[here].tolist(), alarms.code[here].tolist(), strict=True):
             t, value = found.series[n]
             said = float(value[max(0, int(np.searchsorted(t, at, side="right")) - 1)])

@@ -53,7 +53,7 @@ def test_garages_of_a_source_that_fall_silent_together_are_one_line():
     silent, spike = DETECTOR_CODES["silent"], DETECTOR_CODES["spike"]
     rows = [(0, 900, silent), (1, 900, silent), (2, 900, silent), (3, 900, silent), (1, 900, spike)]
     series, at_s, code = (np.array(column) for column in zip(*rows, strict=True))
-    lines = cases.folded(found, Alarms(series, at_s, code))
+    lines = cases.folded(found, Alarms(series, at_s, code), [0, 1, 3])
     assert [(who, what) for _, who, what, _ in lines] == [
         ("a (3 garages)", "source silent"),
         ("a-two", "spike"),

@@ -67,6 +67,49 @@ def test_an_empty_bin_may_stay_empty_and_a_half_full_one_may_not():
     assert found == [("stuck", "filling_level", True, 431)]
 
 
+def garage(days, quiet=(), seed=1):
+    """Free spaces every five minutes: half of the readings repeat, by night and on quiet days nine of ten."""
+    rng = np.random.default_rng(seed)
+    reading = np.arange(days * 288)
+    by_day = (reading % 288 >= 84) & (reading % 288 < 240) & ~np.isin(reading // 288, quiet)
+    moves = np.where(rng.random(len(reading)) < np.where(by_day, 0.5, 0.1), rng.choice([-2, -1, 1, 2], len(reading)), 0)
+    return 200 + np.cumsum(moves)
+
+
+def stuck(values):
+    midnight_ms = NOW_MS - NOW_MS % 86_400_000
+    found = told(
+        examine(
+            Fleet(KINDS),
+            "off_street_parking",
+            "available_spot_number",
+            values,
+            start_ms=midnight_ms,
+            step_ms=5 * MINUTE,
+        ),
+        midnight_ms,
+        86_400_000,
+    )
+    return [(begins, day) for detector, _, begins, day in found if detector == "stuck"]
+
+
+def test_a_quiet_day_of_the_first_week_is_usual_and_so_are_those_that_come():
+    assert stuck(garage(17, quiet=(6, 13))) == []
+
+
+def test_a_garage_that_has_quiet_days_is_stuck_all_the_same_when_it_stops():
+    values = garage(17, quiet=(6, 13))
+    values[15 * 288 + 96 :] = values[15 * 288 + 96]  # on a busy day at eight
+    ((begins, day),) = stuck(values)
+    assert begins and 15 + 8 / 24 < day < 15 + 20 / 24
+
+
+def test_a_full_garage_may_stay_full():
+    values = garage(10)
+    values[8 * 288 + 96 : 8 * 288 + 230] = 0
+    assert stuck(values) == []
+
+
 def test_a_jump_out_of_the_noise_is_a_spike_and_shows_what_was_expected():
     values = ordinary(200)
     values[150] += 25
