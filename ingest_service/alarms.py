@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from contracts.profiles import Profile, Property
-from ingest_service.detection.fleet import Finding, Fleet
+from ingest_service.detection.findings import Finding
+from ingest_service.detection.fleet import Fleet
 from ingest_service.registry import Agent, Registry
 
 SEVERITY = {"info": 1, "warning": 2, "critical": 3}

@@ -17,7 +17,8 @@ from contracts.profiles import Profile
 from ingest_service.back_off import next_retry_s
 from ingest_service.columns import Block
 from ingest_service.detection import journal
-from ingest_service.detection.fleet import Finding, Fleet
+from ingest_service.detection.findings import Finding
+from ingest_service.detection.fleet import Fleet
 from ingest_service.store.connection import DatabaseError
 from ingest_service.store.store import Store
 

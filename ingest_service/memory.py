@@ -18,7 +18,10 @@ from contracts.readiness import Part, Reason
 from ingest_service.admission import Admission, Flush, Key
 from ingest_service.catch_up import CatchUp, Late
 from ingest_service.columns import Array
-from ingest_service.detection.fleet import Finding, Fleet
+from ingest_service.detection import saving
+from ingest_service.detection.findings import Finding
+from ingest_service.detection.fleet import Fleet
+from ingest_service.detection.saving import Taken
 from ingest_service.health import Health
 from ingest_service.newest import Newest
 from ingest_service.registry import Registry
@@ -92,7 +95,7 @@ class Memory:
                 self.newest.load(kind, [slot for slot, _ in known], [at_ms for _, at_ms in known])
         seen: dict[int, int] = {}
         for shard, flush, body in store.saved_states():
-            if self.fleet.restore(body, self.slot_of, self.agent_index):
+            if saving.restore(self.fleet, body, self.slot_of, self.agent_index):
                 seen[shard] = flush
             else:
                 log("detectors.not_restored", level="warning", shard=shard, reason="saved by another version")
@@ -225,17 +228,18 @@ class Memory:
 
     # Saving detectors, and numbers by which things are known.
 
-    def saves_due(self, now_s: float) -> dict[int, bytes]:
-        """The next shard's detectors when its turn has come; the whole city within the save period."""
+    def saves_due(self, now_s: float) -> dict[int, Taken]:
+        """A copy of the next shard's detectors when its turn has come; the whole city within the save period."""
         if now_s < self._next_save or self.behind is not None:
             return {}
         self._next_save = now_s + self._settings.save_period_s / len(self._shards)
         self._save_turn = (self._save_turn + 1) % len(self._shards)
         return self.saves([self._shards[self._save_turn]])
 
-    def saves(self, shards: Sequence[int]) -> dict[int, bytes]:
+    def saves(self, shards: Sequence[int]) -> dict[int, Taken]:
         shard_of_agent, agent_ids = self.agent_arrays()
-        return {shard: self.fleet.save(shard, shard_of_agent, agent_ids, self.registry.devices_of) for shard in shards}
+        of = shard_of_agent, agent_ids, self.registry.devices_of
+        return {shard: saving.take(self.fleet, shard, *of) for shard in shards}
 
     def agent_arrays(self) -> tuple[Array, Array]:
         """(agents,) int64: shard and agent_id by agent index."""

@@ -23,9 +23,10 @@ from ingest_service import alarms, live
 from ingest_service.admission import Flush, Held, Message
 from ingest_service.back_off import next_retry_s
 from ingest_service.bodies import Refusal
+from ingest_service.columns import Array
 from ingest_service.counters import Counters
-from ingest_service.detection import journal
-from ingest_service.detection.fleet import Finding
+from ingest_service.detection import journal, saving
+from ingest_service.detection.findings import Finding
 from ingest_service.health import Health
 from ingest_service.inbox import Inbox
 from ingest_service.memory import Memory
@@ -48,6 +49,8 @@ class Prepared(msgspec.Struct):
     work: Work
     findings: list[Finding]
     changed: list[Rows]  # for the live channel
+    agents: tuple[Array, Array]  # (agents,) shard and agent_id by the index that the flush speaks of
+    saves: dict[int, saving.Taken]
     began: float  # monotonic seconds
 
 
@@ -207,25 +210,27 @@ class Pipeline:
         work = Work(
             changes=changes,
             newest=memory.newest.due(self._budget.rows(began)),
-            journal=journal.entries(flush.blocks, flush.clocks, *memory.agent_arrays()),
-            saves=memory.saves_due(began),
             stays=stays,
             counters=self.counters.tell(began, self.inbox.shed) if checking else None,
             words=memory.advance(flush, silent, noted, began, now_ms, tell=checking),
             examined=examined,
             late=late,
         )
-        return Prepared(messages, checking, flush, work, findings, changed, began)
+        agents, saves = memory.agent_arrays(), memory.saves_due(began)
+        return Prepared(messages, checking, flush, work, findings, changed, agents, saves, began)
 
-    # After COMMIT; by the thread that stores.
+    # By the thread that stores.
 
     def _commit(self, prepared: Prepared) -> None:
-        done = self.store.commit(prepared.flush, prepared.work)
+        flush, work = prepared.flush, prepared.work
+        work.journal = journal.entries(flush.blocks, flush.clocks, *prepared.agents)
+        work.saves = _packed(prepared.saves)
+        done = self.store.commit(flush, work)
         self._count(prepared, done)
         self.inbox.reply(
             [
                 (tally.agent, wire.CursorMessage(epoch, tally.after.seq, tally.nonce, gap=tally.out_of_order > 0))
-                for (_, epoch), tally in prepared.flush.tallies.items()
+                for (_, epoch), tally in flush.tallies.items()
             ]
         )
         carriers = [self.memory.speaker_of(*alarm.pop("via")) for alarm in done.alarms]
@@ -322,7 +327,7 @@ class Pipeline:
         behind = self.memory.behind is not None  # the journal has it all
         saves = {} if behind else self.memory.saves(sorted(set(shard_of_agent.tolist()) & set(self.shards)))
         words, counters = self.memory.words, self.counters.tell(time.monotonic(), self.inbox.shed)
-        work = Work([], self.memory.newest.due(1 << 40), {}, saves, [], counters, words)
+        work = Work([], self.memory.newest.due(1 << 40), [], counters, words, saves=_packed(saves))
         try:
             self.store.commit(Flush(tallies={}, blocks=[], held=[], clocks={}, taken={}, strangers={}), work)
             log("ingest.saved", shards=len(saves), agents=len(shard_of_agent))
@@ -356,3 +361,7 @@ class Pipeline:
             self._carry([], True, stopping, readmit=list(self._readmitted), refuse=words)
         else:
             log("check.refused_by_database", level="error", error=words)
+
+
+def _packed(saves: Mapping[int, saving.Taken]) -> dict[int, bytes]:
+    return {shard: saving.pack(taken) for shard, taken in saves.items()}

@@ -18,6 +18,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from ingest_service.columns import Array
+from ingest_service.detection.before import keeper
 from ingest_service.detection.usual import OCTAVES, whole
 
 NEVER = np.iinfo(np.int64).min
@@ -38,6 +39,8 @@ DEVICE = np.dtype(
         ("counts", np.uint8),  # repeated (high nibble), late in a row (low)
     ]
 )
+WORDS = DEVICE.itemsize // 4
+_keep = keeper(WORDS)
 SILENT, SKEWED, DOUBLED, BEHIND, ONCE = (1 << i for i in range(5))  # marks; ONCE: the new phase has held once
 BACK, SKEW_BEGINS, SKEW_ENDS, DOUBLE_BEGINS, DOUBLE_ENDS = (1 << i for i in range(5))  # changes
 
@@ -200,14 +203,19 @@ _step = numba.njit(cache=True, nogil=True)(step)
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def hear(state: Any, slot: Array, at_ms: Array, agent: Array, since_ms: Array, changes: Array) -> int:
+def hear(
+    state: Any, words: Array, slot: Array, at_ms: Array, agent: Array, since_ms: Array, changes: Array, before: Array
+) -> int:
     """Take the times of reports in arrival order; how many changed a condition.
 
+    state, words : (devices,) records, and the same memory as rows of WORDS uint32.
     since_ms : (n,) int64 gets what `step` tells; changes : (n,) uint8 what it returns.
+    before : (n, WORDS) uint32 gets what undoes this, as `before` has it.
     """
     found = 0
     told = np.zeros(1, np.int64)
     for row in range(len(slot)):
+        _keep(words, slot, before, row)
         change = _step(state[slot[row]], at_ms[row], agent[row], told)
         since_ms[row] = told[0]
         changes[row] = change
@@ -227,12 +235,44 @@ def limit_ms(device: Any, profile_ms: int, uneven: bool) -> int:
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def limits_ms(state: Any, slots: Array, profile_ms: int, uneven: bool) -> Array:
-    """`limit_ms` of some devices: (n,) int64."""
-    found = np.empty(len(slots), np.int64)
-    for k in range(len(slots)):
-        found[k] = limit_ms(state[slots[k]], profile_ms, uneven)
-    return found
+def first_words(agent: Array, at_ms: Array, clock_ms: Array, back_ms: Array) -> None:
+    """Lower back_ms, (agents,) int64, NEVER where nobody asks, to each agent's first observation beyond its clock."""
+    for row in range(len(agent)):
+        speaker = agent[row]
+        if 0 <= speaker < len(back_ms) and clock_ms[speaker] < at_ms[row] < back_ms[speaker]:
+            back_ms[speaker] = at_ms[row]
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def welcome(
+    state: Any,
+    clock_ms: Array,
+    back_ms: Array,
+    period_ms: int,
+    profile_ms: int,
+    uneven: bool,
+    slots: Array,
+    spare_ms: Array,
+) -> int:
+    """Devices that nobody could have heard, because their agent was away from clock_ms to back_ms, (agents,) int64 and
+    NEVER where it was not; how many. slots, spare_ms : get which, and what is to be added to their newest observation.
+    """
+    n = 0
+    for i in range(len(state)):
+        device = state[i]
+        if device.agent < 0 or device.marks & SILENT:
+            continue
+        back = back_ms[device.agent]
+        if back == NEVER:
+            continue
+        away_ms = back - clock_ms[device.agent]
+        if away_ms <= period_ms or away_ms <= limit_ms(device, profile_ms, uneven):
+            continue
+        if device.last_ms + whole(device.spare_ms) < back:
+            slots[n] = i
+            spare_ms[n] = min(back - device.last_ms, MOST_SPARE_MS)
+            n += 1
+    return n
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -247,19 +287,18 @@ def sweep(
     at_ms: Array,
     ahead: Array,
 ) -> tuple[int, int]:
-    """Judge every device by its agent's clock ((agents,) int64, NEVER where unknown), but for the excused ((n,) uint8).
+    """Judge devices by their agents' clocks, (agents,) int64, but for the excused, (n,) uint8.
 
-    told : (agents,) uint8, whose clock is of this flush; devices ahead of another clock are ahead of an old word.
+    told : (agents,) uint8, whose clock is of this flush: nobody else's devices can have fallen silent meanwhile, and
+        who is ahead of another clock is ahead of an old word.
     fell, at_ms : get who fell silent, and since when; ahead : who is ahead of the agent's clock; how many of both.
     """
     n, m = 0, 0
     for i in range(len(state)):
         device = state[i]
-        if device.agent < 0:
+        if device.agent < 0 or not told[device.agent]:
             continue
         clock = clock_ms[device.agent]
-        if clock == NEVER:
-            continue
         if not device.marks & SILENT and not excused[i]:
             due = device.last_ms + whole(device.spare_ms) + limit_ms(device, profile_ms, uneven)
             if clock > due:
@@ -268,7 +307,7 @@ def sweep(
                 at_ms[n] = due
                 n += 1
         leads_ms = device.last_ms - clock
-        known = told[device.agent] and device.seen >= KNOWN and not device.marks & SKEWED
+        known = device.seen >= KNOWN and not device.marks & SKEWED
         if known and leads_ms > AHEAD * device.interval + AHEAD_MS:
             device.marks = device.marks | SKEWED
             ahead[m] = i

@@ -7,25 +7,19 @@ Alarms belong to `alarms`; this module only finds.
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
-import zstandard
 
 from contracts.log import log
 from contracts.profiles import Profile
 from ingest_service.columns import Array, Block, as_float
 from ingest_service.detection import cadence, monitors, usual
+from ingest_service.detection.before import Spare, words_of
+from ingest_service.detection.findings import Finding, explain, noted, of_device
 from ingest_service.detection.peers import NOBODY
 from ingest_service.detection.places import Places
-from ingest_service.detection.watches import Noted, watches_of
-
-MAX_SAVE_BYTES = 1 << 31  # of a shard when decompressed
-SAVE_FORMAT = 5
-_compressor = zstandard.ZstdCompressor(level=1)
-_decompressor = zstandard.ZstdDecompressor()
-
+from ingest_service.detection.watches import watches_of
 
 CADENCE = (
     (cadence.BACK, "silent", False),
@@ -35,24 +29,15 @@ CADENCE = (
     (cadence.DOUBLE_ENDS, "duplicates", False),
 )
 
-Change = tuple[str, str, Array, Array]  # kind, name of the array ("": clocks), index, values before
+DEVICE, GROUP = "/device", "/group"  # names of arrays that no property has
+Change = tuple[str, str, Array, Array]  # kind, name of the array ("": clocks), index in the order written, words before
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """What a detector says of one observation: a condition begins or ends."""
+class _Flush(NamedTuple):
+    """What an `examine` has written over."""
 
-    kind: str
-    slot: int
-    detector: str  # of contracts.profiles.CONDITIONS
-    property: str | None
-    begins: bool
-    at_ms: int
-    value: float | None
-    low: float | None
-    high: float | None
-    expected: float | None
-    score: float | None = None
-    detail: dict[str, Any] | None = None  # what else decided
+    changes: list[Change]
+    lent: list[Array]  # memory of these, to be given back
 
 
 class _Monitor:
@@ -61,6 +46,7 @@ class _Monitor:
     def __init__(self, profile: Profile, name: str) -> None:
         self.item = profile.properties[name]
         self.limits, self.may_stay = monitors.limits_of(self.item)
+        self.of_kernel = monitors.record_of(self.limits)
         self.state: Any = usual.new_series(0)  # record array
         self.groups: Any = monitors.new_groups(1)  # what peers do, by number of the group; the last is nobody's
 
@@ -106,15 +92,17 @@ class _Kind:
 
     def arrays(self) -> dict[str, Array]:
         """All state by slot and name: a property's monitors as rows of words, and so a watch as `<condition>`, and what
-        is known of the device as `/device`.
+        is known of the device as DEVICE.
         """
-        records = {name: monitor.state for name, monitor in self.monitors.items()}
-        records |= {name: watch.state for name, watch in self.watches.items()}
-        return {name: _words(state) for name, state in records.items()} | {"/device": _words(self.devices)}
+        found = {name: words_of(monitor.state) for name, monitor in self.monitors.items()}
+        return found | self.watch_arrays() | {DEVICE: words_of(self.devices)}
+
+    def watch_arrays(self) -> dict[str, Array]:
+        return {name: words_of(watch.state) for name, watch in self.watches.items()}
 
     def group_arrays(self) -> dict[str, Array]:
-        """What peers do, by group and `<property>/group`, as rows of words."""
-        return {f"{name}/group": _words(monitor.groups) for name, monitor in self.monitors.items()}
+        """What peers do, by group and `<property>GROUP`, as rows of words."""
+        return {f"{name}{GROUP}": words_of(monitor.groups) for name, monitor in self.monitors.items()}
 
 
 class Fleet:
@@ -124,28 +112,33 @@ class Fleet:
         self.kinds = {kind: _Kind(profile) for kind, profile in profiles.items()}
         self.clock_ms = np.full(16, cadence.NEVER, np.int64)
         self.poisoned: dict[str, int] = {}  # how many series of each property began anew because they were not finite
-        self._flushes: deque[list[Change]] = deque()  # of those not committed
-        self._undo: list[Change] = []  # of the flush in hand
+        self._flushes: deque[_Flush] = deque()  # of those not committed
+        self._now = _Flush([], [])  # the flush in hand
+        self._spare = Spare()
 
     def examine(self, blocks: Sequence[Block], clocks: Mapping[int, int]) -> list[Finding]:
         """Findings of a flush: its blocks in arrival order, then a sweep by the agents' clocks ({agent index: ms})."""
-        self._undo = []
-        self._flushes.append(self._undo)
+        self._now = _Flush([], [])
+        self._flushes.append(self._now)
         found: list[Finding] = []
         for block in blocks:
             self.make_room(block.kind, int(block.slot.max(initial=-1)) + 1)
         for block in blocks:
             kind = self.kinds[block.kind]
-            self._remember(kind, cadence.distinct(block.slot, kind.place))
+            if kind.watches:
+                slots = cadence.distinct(block.slot, kind.place)
+                for part, array in kind.watch_arrays().items():
+                    self._note(kind, part, slots, array[slots])
             since_ms = np.empty(len(block), np.int64)
             found += self._hear(kind, block, since_ms)
             for name, monitor in kind.monitors.items():
                 found += self._run(kind, block, since_ms, name, monitor)
             for watch in kind.watches.values():
-                found += [_noted(block, watch.property, noted) for noted in watch.examine(block)]
-        self._tell(clocks, blocks)
-        for kind in self.kinds.values():
-            found += self._sweep(kind, clocks)
+                found += [noted(block, watch.property, said) for said in watch.examine(block)]
+        if clocks:
+            self.tell(clocks, blocks)
+            for kind in self.kinds.values():
+                found += self._sweep(kind, clocks)
         return found
 
     def excuse(self, kind: str, slots: Sequence[int]) -> None:
@@ -171,20 +164,27 @@ class Fleet:
     def undo(self) -> None:
         """Take back every `examine` that is not committed."""
         while self._flushes:
-            for kind, name, index, before in reversed(self._flushes.pop()):
+            flush = self._flushes.pop()
+            for kind, name, index, before in reversed(flush.changes):
+                backwards = index[::-1]  # where a row was copied more than once, the oldest copy is written last
                 if not kind:
-                    self.clock_ms[index] = before
-                elif name.endswith("/group"):
-                    self.kinds[kind].group_arrays()[name][self.kinds[kind].peers[index]] = before
+                    self.clock_ms[backwards] = before[::-1]
+                elif name.endswith(GROUP):
+                    self.kinds[kind].group_arrays()[name][self.kinds[kind].peers[backwards]] = before[::-1]
                 else:
-                    self.kinds[kind].arrays()[name][index] = before
+                    self.kinds[kind].arrays()[name][backwards] = before[::-1]
+            self._give_back(flush)
         for kind_state in self.kinds.values():
             for watch in kind_state.watches.values():
                 watch.recount()
 
     def keep(self) -> None:
         """The oldest `examine` is committed: nothing takes it back any more."""
-        self._flushes.popleft()
+        self._give_back(self._flushes.popleft())
+
+    def _give_back(self, flush: _Flush) -> None:
+        for memory in flush.lent:
+            self._spare.give_back(memory)
 
     def make_room(self, kind: str, n: int) -> None:
         """For n slots of a kind."""
@@ -192,41 +192,48 @@ class Fleet:
         if state is not None and n > state.size:
             state.grow(n)
 
-    def _remember(self, kind: _Kind, slots: Array) -> None:
-        name = kind.profile.kind
-        self._undo += [(name, part, slots, array[slots]) for part, array in kind.arrays().items()]
-        peers = kind.peers[slots]
-        _, first = np.unique(peers, return_index=True)
-        one = slots[first[peers[first] != NOBODY]]  # of each group
-        if len(one):
-            of = kind.peers[one]
-            self._undo += [(name, part, one, array[of]) for part, array in kind.group_arrays().items()]
+    def _note(self, kind: _Kind, part: str, slots: Array, before: Array) -> None:
+        self._now.changes.append((kind.profile.kind, part, slots, before))
+
+    def _copies(self, kind: _Kind, part: str, slots: Array, width: int) -> Array:
+        """(n, width) words, for a kernel that copies there what it writes over."""
+        before = self._spare.rows(len(slots), width)
+        self._now.lent.append(before)
+        self._note(kind, part, slots, before)
+        return before
 
     def _run(self, kind: _Kind, block: Block, since_ms: Array, name: str, monitor: _Monitor) -> list[Finding]:
         column = block.columns[name]
         values = column if monitor.item.type == "number" else as_float(monitor.item, column)
-        n, limits = len(block), monitor.limits
-        changes, told = np.empty(n, np.int32), np.empty((n, 3))
+        n, grouped = len(block), len(kind.members) > 1
+        changes, told = np.empty(n, np.int32), np.empty(n, monitors.TOLD).view(np.recarray)
+        of_groups = block.slot if grouped else block.slot[:0]
         if not monitors.run(
             monitor.state,
+            words_of(monitor.state),
             monitor.groups,
+            words_of(monitor.groups),
             kind.peers,
             kind.members,
             block.slot,
             block.observed_ms,
             since_ms,
             values,
-            limits,
+            monitor.of_kernel,
             monitor.may_stay,
             changes,
             told,
+            self._copies(kind, name, block.slot, monitors.WORDS),
+            self._copies(kind, name + GROUP, of_groups, monitors.GROUP_WORDS),
         ):
             return []
         self._poisoned(kind, name, int(np.count_nonzero(changes & monitors.POISONED)))
         return [
             finding
             for row in np.flatnonzero(changes).tolist()
-            for finding in _explain(block, name, limits, row, int(changes[row]), float(values[row]), told[row].tolist())
+            for finding in explain(
+                block, name, monitor.limits, row, int(changes[row]), float(values[row]), told[row].tolist()
+            )
         ]
 
     def _poisoned(self, kind: _Kind, name: str, n: int) -> None:
@@ -239,54 +246,58 @@ class Fleet:
 
     def _hear(self, kind: _Kind, block: Block, since_ms: Array) -> list[Finding]:
         changes = np.empty(len(block), np.uint8)
-        if not cadence.hear(kind.devices, block.slot, block.observed_ms, block.agent, since_ms, changes):
+        if not cadence.hear(
+            kind.devices,
+            words_of(kind.devices),
+            block.slot,
+            block.observed_ms,
+            block.agent,
+            since_ms,
+            changes,
+            self._copies(kind, DEVICE, block.slot, cadence.WORDS),
+        ):
             return []
         chosen = {"clock_skew": kind.profile.clock_skew.on, "duplicates": kind.profile.duplicates.on, "silent": True}
         return [
-            _of_device(block.kind, int(block.slot[row]), detector, begins, int(block.observed_ms[row]))
+            of_device(block.kind, int(block.slot[row]), detector, begins, int(block.observed_ms[row]))
             for row in np.flatnonzero(changes).tolist()
             for bit, detector, begins in CADENCE
             if changes[row] & bit and chosen[detector]
         ]
 
-    def _tell(self, clocks: Mapping[int, int], blocks: Sequence[Block] = ()) -> None:
+    def tell(self, clocks: Mapping[int, int], blocks: Sequence[Block] = ()) -> None:
+        """What agents said of their clocks ({agent index: ms}), with or after these blocks."""
         top = max(clocks, default=-1)
         if top >= len(self.clock_ms):
             self.clock_ms = np.concatenate([self.clock_ms, np.full(top + 1, cadence.NEVER, np.int64)])
-        index = np.array(list(clocks), np.int64)
-        self._undo.append(("", "", index, self.clock_ms[index]))
-        spoke_ms = self._next_words(blocks)
-        for agent, clock in clocks.items():
-            before = int(self.clock_ms[agent])
-            if before != cadence.NEVER:
-                self._welcome_back(agent, before, min(clock, int(spoke_ms[agent])))
-            self.clock_ms[agent] = max(before, clock)
+        index = np.fromiter(clocks.keys(), np.int64, len(clocks))
+        told_ms = np.fromiter(clocks.values(), np.int64, len(clocks))
+        before_ms = self.clock_ms[index]
+        self._now.changes.append(("", "", index, before_ms))
+        self._welcome_back(index, before_ms, told_ms, blocks)
+        self.clock_ms[index] = np.maximum(before_ms, told_ms)
 
-    def _next_words(self, blocks: Sequence[Block]) -> Array:
-        """(agents,) int64: time of each agent's first observation beyond its clock so far, or the end of time."""
-        first = np.full(len(self.clock_ms), np.iinfo(np.int64).max, np.int64)
+    def _welcome_back(self, agents: Array, before_ms: Array, told_ms: Array, blocks: Sequence[Block]) -> None:
+        """Agents that were away for longer than a device may be silent: nobody could have heard their devices. They are
+        back with their first observation beyond their clock so far, or with what they say now.
+        """
+        longest_ms = min((kind.profile.report_period_s for kind in self.kinds.values()), default=0) * 1000
+        away = (before_ms != cadence.NEVER) & (told_ms - before_ms > longest_ms)
+        if not away.any():
+            return
+        back_ms = np.full(len(self.clock_ms), cadence.NEVER, np.int64)  # where an agent was not away
+        back_ms[agents[away]] = told_ms[away]
         for block in blocks:
-            known = block.agent < len(first)
-            agent, at_ms = block.agent[known], block.observed_ms[known]
-            new = at_ms > self.clock_ms[agent]
-            np.minimum.at(first, agent[new], at_ms[new])
-        return first
-
-    def _welcome_back(self, agent: int, before_ms: int, back_ms: int) -> None:
-        """An agent that was away for longer than a device may be silent: nobody could have heard its devices."""
-        for name, kind in self.kinds.items():
-            if back_ms - before_ms <= kind.profile.report_period_s * 1000:
-                continue
-            devices = kind.devices
-            mine = np.flatnonzero((devices.agent == agent) & (devices.marks & cadence.SILENT == 0))
-            if len(mine) == 0:
-                continue
-            limit_ms = cadence.limits_ms(devices, mine, kind.limit_ms, kind.uneven)
-            heard_ms = devices.last_ms[mine] + devices.spare_ms[mine]
-            away = (back_ms - before_ms > limit_ms) & (heard_ms < back_ms)
-            slots = mine[away]
-            self._undo.append((name, "/device", slots, _words(devices)[slots]))
-            devices.spare_ms[slots] = np.minimum(back_ms - devices.last_ms[slots], cadence.MOST_SPARE_MS)
+            cadence.first_words(block.agent, block.observed_ms, self.clock_ms, back_ms)
+        for kind in self.kinds.values():
+            period_ms = kind.profile.report_period_s * 1000
+            slots, spare_ms = np.empty(kind.size, np.int64), np.empty(kind.size, np.int64)
+            n = cadence.welcome(
+                kind.devices, self.clock_ms, back_ms, period_ms, kind.limit_ms, kind.uneven, slots, spare_ms
+            )
+            if n:
+                self._note(kind, DEVICE, slots[:n], words_of(kind.devices)[slots[:n]])
+                kind.devices.spare_ms[slots[:n]] = spare_ms[:n]
 
     def _sweep(self, kind: _Kind, clocks: Mapping[int, int]) -> list[Finding]:
         devices, name = kind.devices, kind.profile.kind
@@ -304,15 +315,15 @@ class Fleet:
             if len(slots):
                 before = devices[slots].copy()
                 before["marks"] &= np.uint8(~flag & 0xFF)
-                self._undo.append((name, "/device", slots, _words(before)))
+                self._note(kind, DEVICE, slots, words_of(before))
         found = [
-            _of_device(name, slot, "silent", True, at_ms)
+            of_device(name, slot, "silent", True, at_ms)
             for slot, at_ms in zip(fell[:n].tolist(), due_ms[:n].tolist(), strict=True)
         ]
         if not kind.profile.clock_skew.on:
             return found
         return found + [
-            _of_device(name, slot, "clock_skew", True, int(devices.last_ms[slot])) for slot in ahead[:m].tolist()
+            of_device(name, slot, "clock_skew", True, int(devices.last_ms[slot])) for slot in ahead[:m].tolist()
         ]
 
     def parameters(self, kind: str, name: str | None, detector: str) -> dict[str, Any]:
@@ -324,125 +335,3 @@ class Fleet:
             return watch.parameters() if watch else {}
         limits = self.kinds[kind].monitors[name].limits
         return {key: value for key, value in limits._asdict().items() if np.isfinite(value)}
-
-    # Saving and restoring one shard: the slots whose device was last heard through an agent of the shard.
-
-    def save(
-        self, shard: int, shard_of_agent: Array, agent_ids: Array, device_ids: Mapping[str, Sequence[int]]
-    ) -> bytes:
-        """The shard's state as bytes. shard_of_agent, agent_ids: (agents,) by agent index; device_ids: by slot."""
-        kinds: dict[str, Any] = {}
-        for name, kind in self.kinds.items():
-            for watch in kind.watches.values():
-                watch.before_save()
-            heard = kind.devices.agent
-            slots = (
-                np.flatnonzero((heard >= 0) & (shard_of_agent[np.maximum(heard, 0)] == shard))
-                if len(shard_of_agent)
-                else np.zeros(0, np.int64)
-            )
-            if len(slots) == 0:
-                continue
-            ids = np.fromiter(map(device_ids[name].__getitem__, slots.tolist()), np.int32, len(slots))
-            parts = {part: array[slots].tobytes() for part, array in kind.arrays().items()}
-            parts |= {part: array[kind.peers[slots]].tobytes() for part, array in kind.group_arrays().items()}
-            parts["/agent"] = agent_ids[heard[slots]].astype(np.int32).tobytes()
-            kinds[name] = {"device_id": ids.tobytes(), "parts": parts}
-        told = np.flatnonzero(self.clock_ms != cadence.NEVER)
-        mine = told[shard_of_agent[told] == shard]
-        clocks = {int(agent_ids[index]): int(self.clock_ms[index]) for index in mine}
-        return _compressor.compress(msgspec.msgpack.encode({"format": SAVE_FORMAT, "kinds": kinds, "clocks": clocks}))
-
-    def restore(self, saved: bytes, slot_of: Any, agent_index: Any) -> bool:
-        """Put a saved shard back; False when another version saved it. slot_of(kind, device_id) and
-        agent_index(agent_id) give this process's places, or None.
-        """
-        try:
-            content = msgspec.msgpack.decode(
-                _decompressor.decompress(saved, max_output_size=MAX_SAVE_BYTES), strict=False
-            )
-        except (zstandard.ZstdError, msgspec.DecodeError):
-            return False
-        if content.get("format") != SAVE_FORMAT:
-            return False
-        for name, entry in content["kinds"].items():
-            if name not in self.kinds:
-                continue
-            kind = self.kinds[name]
-            places = [slot_of(name, device_id) for device_id in np.frombuffer(entry["device_id"], np.int32).tolist()]
-            known = np.array([place is not None for place in places], bool)
-            slots = np.array([place for place in places if place is not None], np.int64)
-            self.make_room(name, int(slots.max(initial=-1)) + 1)
-            for part, array in (kind.arrays() | kind.group_arrays()).items():
-                if part not in entry["parts"]:
-                    continue  # a property that a newer profile brought
-                values = np.frombuffer(entry["parts"][part], array.dtype).reshape(-1, *array.shape[1:])[known]
-                if part.endswith("/group"):
-                    grouped = kind.peers[slots] != NOBODY
-                    array[kind.peers[slots[grouped]]] = values[grouped]
-                else:
-                    array[slots] = values
-            speakers = [agent_index(int(agent)) for agent in np.frombuffer(entry["parts"]["/agent"], np.int32)[known]]
-            kind.devices.agent[slots] = [-1 if index is None else index for index in speakers]
-            for watch in kind.watches.values():
-                watch.settle()
-        clocks = {agent_index(int(agent_id)): clock for agent_id, clock in content["clocks"].items()}
-        self._tell({index: clock for index, clock in clocks.items() if index is not None})
-        return True
-
-
-def _words(state: Array) -> Array:
-    """Records as rows of words, over the same bytes."""
-    words = np.uint64 if state.dtype.itemsize % 8 == 0 else np.uint32
-    return state.view(np.ndarray).view(words).reshape(len(state), state.dtype.itemsize // np.dtype(words).itemsize)
-
-
-def _noted(block: Block, name: str, noted: Noted) -> Finding:
-    slot, at_ms = int(block.slot[noted.row]), int(block.observed_ms[noted.row])
-    return Finding(
-        block.kind,
-        slot,
-        noted.detector,
-        name,
-        bool(noted.begins),
-        at_ms,
-        noted.value,
-        noted.low,
-        noted.high,
-        noted.expected,
-        noted.score,
-        noted.detail,
-    )
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-def _of_device(kind: str, slot: int, detector: str, begins: bool, at_ms: int) -> Finding:
-    return Finding(kind, slot, detector, None, begins, at_ms, None, None, None, None)
-
-
-def _explain(
-    block: Block, name: str, limits: monitors.Limits, row: int, change: int, value: float, told: list[float]
-) -> list[Finding]:
-    """Findings of one value; told is what `monitors.step` tells of it."""
-    found = []
-    expects, scale, reached = told
-    for bit, detector in monitors.NAMES.items():
-        begins, ends = bool(change & bit), bool(change >> monitors.CLEARED & bit)
-        if not begins and not ends:
-            continue
-        low: float | None = None
-        high: float | None = None
-        expected: float | None = None
-        if bit == monitors.OUT_OF_RANGE:
-            low, high = _finite(limits.low), _finite(limits.high)
-        elif bit not in (monitors.STUCK, monitors.RATE_OF_CHANGE):
-            expected = expects
-            width = limits.spike * scale if np.isfinite(limits.spike) else monitors.SUSPECT * scale
-            low, high = expected - width, expected + width
-        slot, at_ms = int(block.slot[row]), int(block.observed_ms[row])
-        score = 1.0 - 1.0 / (1.0 + max(reached, 1.0)) if begins else None
-        found.append(Finding(block.kind, slot, detector, name, begins, at_ms, value, low, high, expected, score))
-    return found

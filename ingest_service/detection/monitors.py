@@ -10,7 +10,7 @@ Late and repeated observations are left out by the caller; gaps (NaN, infinities
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 import numba
 import numpy as np
@@ -18,6 +18,7 @@ import numpy as np
 from contracts.profiles import LevelShift, OutOfRange, Property, Spike, Stuck, Switch
 from ingest_service.columns import Array
 from ingest_service.detection import usual
+from ingest_service.detection.before import keeper
 from ingest_service.detection.usual import CHANGES, CLIP, LEARNING_HOURS, OCTAVES, SD_OF_MEAN_DEVIATION, whole
 
 OUT_OF_RANGE, RATE_OF_CHANGE, STUCK, SPIKE, LEVEL_SHIFT, DRIFT, NOISE, UNIT_ERROR = (1 << i for i in range(8))
@@ -31,6 +32,7 @@ NAMES = {
     NOISE: "noise",
     UNIT_ERROR: "unit_error",
 }
+SHARE = 1.0 / 65535  # of a whole, as records keep it
 CLEARED = 8  # bits to shift: a change is raised in bits 0..7 and cleared in bits 8..15
 POISONED = 1 << 16  # the state was not finite and began anew
 
@@ -41,6 +43,7 @@ READINGS_SHIFTED = 6
 SWITCHES = 8.0  # scales between neighbouring hours: twice what is suspected, so no slope of a usual day
 QUIET = 3  # readings after a spike came back before it is called one: a burst of noise is rarely as calm
 OFTEN = 2.5  # sd that a normal step exceeds one time in eighty, half of them back towards what is usual
+OFTEN_BY = OFTEN * np.sqrt(OCTAVES)  # by how careful a series has become
 NOISY, LESS_NOISY = 5, 1  # of 16: 4,368 / 160^5 is one in 2 * 10^7 by chance
 EVIDENCE_OF_HANG = 12.0  # nat; a false alarm in e^12 readings, five hundred days at five minutes
 MOST_DOUBLED = 2  # times that this grows twofold: 48 nat are a day of repeats where half of the readings repeat
@@ -61,6 +64,8 @@ MEMBERS = 4  # of a group, that their mean be no matter of one of them
 STALE_S = 7200  # after which a group's mean says nothing
 GROUP = np.dtype([("middle", np.float32), ("spread", np.float32), ("at_s", np.uint32), ("seen", np.uint32)])
 
+WORDS, GROUP_WORDS = usual.SERIES.itemsize // 4, GROUP.itemsize // 4
+_keep = keeper(WORDS)
 RATIOS = (10.0, 1000.0, 0.1, 0.001)  # of units that are mistaken for each other: mm, cm, m; W, kW
 _share = np.minimum(0.98, 1 - CHANGES + 0.02)
 REPEATED = np.minimum(1.5, np.log(HANGS / _share))  # nat of a repeat, by share of changes
@@ -114,6 +119,15 @@ def limits_of(item: Property) -> tuple[Limits, Array]:
         floor=10.0**-item.decimals,
     )
     return limits, np.array(stuck.ignore, np.float64)
+
+
+LIMITS = np.dtype([(name, np.dtype(kind)) for name, kind in get_type_hints(Limits).items()], align=True)
+TOLD = np.dtype([("expects", np.float64), ("scale", np.float64), ("reached", np.float64)])
+
+
+def record_of(limits: Limits) -> Array:
+    """(1,) record of limits: as one pointer they cost a call nothing, as seventeen values more than a test."""
+    return np.array([tuple(limits)], LIMITS).view(np.recarray)
 
 
 def new_groups(n: int) -> Array:
@@ -187,6 +201,8 @@ def _peaks(series: Any, size: float, lively: float, floor: float) -> None:
     if whole(series.hours) >= LEARNING_HOURS:
         size = min(size, 1.5 * SUSPECT * least * lively)
     peak = whole(series.hour_peak)
+    if size * 8 >= 4 * float(OCTAVES[peak]) * least:
+        peak = max(peak, min(119, 4 * (math.frexp(size * 8 / least)[1] - 1) - 1))  # just below; the rest one by one
     while peak < 119 and size * 8 >= float(OCTAVES[peak + 1]) * least:
         peak += 1
     series.hour_peak = peak
@@ -252,7 +268,7 @@ def _slowly(series: Any, score: float) -> int:
     """The slow mean of the hours' scores leaves what is usual for it, or comes back."""
     z = max(-2 * CLIP, min(2 * CLIP, score))
     hours, active = whole(series.hours), whole(series.active)
-    keeps = float(series.hours_keep) / 65535
+    keeps = float(series.hours_keep) * SHARE
     last = float(series.score) / 8
     keeps += (z * last - keeps) * max(1.0 / (hours - usual.SLOW_HOURS + 12), 1.0 / 96)
     keeps = max(0.0, min(0.95, keeps))
@@ -301,7 +317,7 @@ def _shifted(series: Any, mean: float, scale: float, often: int, dt_ms: int, lim
     active, calm = whole(series.active), whole(series.calm)
     if often >= NOISY - 1 or active & UNIT_ERROR:
         return 0
-    keeps = float(series.keeps) / 65535
+    keeps = float(series.keeps) * SHARE
     # Variance of the mean of six readings of an autoregressive series from where it was: 1/6 to 91/36 steps.
     sd = scale * math.sqrt(0.17 + 2.36 * keeps * keeps * keeps * keeps)
     care = float(OCTAVES[whole(series.care)])
@@ -334,7 +350,7 @@ def _spiked(series: Any, scale: float, often: int, limits: Any) -> int:
     series.jump = 0
     if often >= NOISY - 1 or whole(series.active) & UNIT_ERROR:
         return 0
-    size, keeps = abs(float(series.since)), float(series.keeps) / 65535
+    size, keeps = abs(float(series.since)), float(series.keeps) * SHARE
     care = float(OCTAVES[whole(series.care)])
     ratio = size / (limits.spike * scale / math.sqrt(1.0 + keeps * keeps))  # sd of one reading between its neighbours
     if ratio < care or size < limits.spike_min or not math.isfinite(limits.spike):
@@ -398,7 +414,7 @@ def _learn(series: Any, left: float, sign: float, last_left: float, lively: floa
     """The series' usual step and how long a deviation lasts, from a reading in which no jump is looked at."""
     hours, n = whole(series.hours), whole(series.hour_n)
     weight = 1.0 / (n + 2) if hours == 0 and n < 60 else 1.0 / 64 if hours < usual.DAY_HOURS else 1.0 / 256
-    scale, keeps = float(series.scale), float(series.keeps) / 65535
+    scale, keeps = float(series.scale), float(series.keeps) * SHARE
     least = max(scale, 0.3 * floor)
     size = abs(sign) * SD_OF_MEAN_DEVIATION
     begins = hours == 0 and n < WARM_READINGS
@@ -427,7 +443,8 @@ def step(
 
     group, members : what the peers do, and how many they are.
     dt_ms, resumes : since the device's last observation, and whether that is a gap.
-    told : (3,) float64 gets what was expected, how far from it is usual, and the largest share of a threshold reached.
+    told : a record of TOLD gets what was expected, how far from it is usual, and the largest share of a threshold
+        reached; only where something changed.
     """
     if not math.isfinite(value):
         return 0
@@ -450,7 +467,7 @@ def step(
     peers = of_group(group, members, at_s, away) if hours >= usual.DAY_HOURS and not limits.emptied else 0.0
     left = away - peers
     last_left = left if first or resumes else float(series.left)
-    sign = left - float(series.keeps) / 65535 * last_left if not (first or resumes) else 0.0
+    sign = left - float(series.keeps) * SHARE * last_left if not (first or resumes) else 0.0
     lively = usual.liveliness(series, hour)
     scale = max(float(series.scale), 0.3 * floor) * lively
     if hours >= usual.DAY_HOURS and not limits.emptied:
@@ -463,7 +480,6 @@ def step(
     if resumes and jump:
         jump = series.jump = 0
     expects = x - left + (float(series.before) if 0 < jump < CAME_BACK else left - sign)
-    told[0], told[1] = expects, scale
 
     suspect = warm and abs(z) >= SUSPECT
     wait = False
@@ -473,15 +489,18 @@ def step(
             wait = wait or (suspect and jump == 0) or 0 < jump < READINGS_SHIFTED
         wait = wait or whole(series.active) & (UNIT_ERROR | LEVEL_SHIFT | NOISE) != 0
     changed |= _range(series, x, wait, limits)
-    changed |= _hangs(series, x, same, hour, dt_ms, limits, may_stay)
+    if same or whole(series.hang) > 0 or whole(series.active) & STUCK:
+        changed |= _hangs(series, x, same, hour, dt_ms, limits, may_stay)
+    else:
+        series.repeats = 1  # as most values: there is no evidence to take from
     if not warm and not first and abs(x - float(series.last)) > limits.rate * max(dt_ms, 1):
         changed |= RATE_OF_CHANGE & ~whole(series.active)
 
     often = 0
     if warm and not first:
-        care = float(OCTAVES[whole(series.care)])
         lots = (
-            whole(series.lively) << 1 | (1 if abs(z) >= OFTEN * math.sqrt(care) and sign * last_left < 0.0 else 0)
+            whole(series.lively) << 1
+            | (1 if abs(z) >= float(OFTEN_BY[whole(series.care)]) and sign * last_left < 0.0 else 0)
         ) & 0xFFFF
         series.lively = lots
         often = bits(lots)
@@ -499,7 +518,10 @@ def step(
             series.since = sign
             series.jump = 1
         left = x - float(series.level) - day - peers
-    told[2] = max(abs(z) / (2 * SUSPECT), often / NOISY, _evidence(series) / EVIDENCE_OF_HANG)
+    if changed:
+        told.expects = expects
+        told.scale = scale
+        told.reached = max(abs(z) / (2 * SUSPECT), often / NOISY, _evidence(series) / EVIDENCE_OF_HANG)
 
     if not whole(series.active) & UNIT_ERROR:
         if not first and ((jump == 0 and not suspect) or jump >= CAME_BACK) and not resumes:
@@ -546,7 +568,9 @@ _step = numba.njit(cache=True, nogil=True)(step)
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def run(
     state: Any,
+    words: Array,
     groups: Any,
+    group_words: Array,
     group_of: Array,
     members: Array,
     slot: Array,
@@ -557,25 +581,34 @@ def run(
     may_stay: Array,
     changes: Array,
     told: Array,
+    before: Array,
+    group_before: Array,
 ) -> int:
     """Take values in arrival order; how many changed a condition.
 
-    state : (series,) records; value : (n,) float32 or float64, NaN for null.
+    state, words : (series,) records, and the same memory as rows of WORDS uint32; groups, group_words likewise.
+    value : (n,) float32 or float64, NaN for null.
     group_of : (series,) int32 into groups and members; the last of these are nobody's.
     dt_ms : (n,) int64 since the device's last observation, 0: late or repeated and left out, below 0: after a gap.
     changes : (n,) int32 gets what `step` returns.
-    told : (n, 3) float64 gets what `step` tells; only where it changed a condition.
+    limits : (1,) LIMITS; told : (n,) TOLD gets what `step` tells.
+    before : (n, WORDS) uint32 gets what undoes this, as `before` has it.
+    group_before : (n, GROUP_WORDS) likewise of the groups; (0, GROUP_WORDS) when there are none.
     """
     found = 0
-    words = np.zeros(3)
     nobody = len(members) - 1
+    grouped = len(group_before) > 0
     for row in range(len(slot)):
         changes[row] = 0
+        _keep(words, slot, before, row)
         dt = dt_ms[row]
-        if dt == 0:
-            continue
         i = slot[row]
         g = group_of[i] if group_of[i] >= 0 else nobody
+        if grouped:
+            for word in range(GROUP_WORDS):
+                group_before[row, word] = group_words[g, word]
+        if dt == 0:
+            continue
         change = _step(
             state[i],
             groups[g],
@@ -584,14 +617,10 @@ def run(
             abs(dt),
             dt < 0,
             np.float64(value[row]),
-            limits,
+            limits[0],
             may_stay,
-            words,
+            told[row],
         )
         changes[row] = change
-        if change:
-            told[row, 0] = words[0]
-            told[row, 1] = words[1]
-            told[row, 2] = words[2]
-            found += 1
+        found += change != 0
     return found

@@ -73,6 +73,7 @@ PEAK_OF = np.array([0.674, 0.674, 1.052, 1.266, 1.413, 1.524, 1.612, 1.685, 1.74
 PEAK_OF = np.concatenate(
     [PEAK_OF, np.interp(np.arange(12, 256), [11, 24, 60, 120, 255], [1.891, 2.19, 2.53, 2.77, 3.0])]
 )
+HOUR = 1.0 / 3600
 GOLDEN = 0.6180339887498949
 
 
@@ -135,7 +136,7 @@ def of_day(series: Any, second: int) -> float:
         return 0.0
     place = second + 1800
     first = place // 3600
-    share = (place - first * 3600) / 3600.0
+    share = (place - first * 3600) * HOUR
     low = float(series.day[(first + 23) % 24])
     high = float(series.day[first % 24])
     return (low + (high - low) * share) * float(UNIT[whole(series.exponent) + 64])

@@ -63,8 +63,6 @@ class Work(msgspec.Struct):
 
     changes: list[Change]
     newest: list[Rows]
-    journal: dict[int, bytes]  # shard -> entry
-    saves: dict[int, bytes]  # shard -> state that has seen this flush
     stays: list[Stay]  # asked to be admitted, and cannot
     counters: dict[str, Any] | None  # of the worker, when it is time to tell them
     words: dict[
@@ -72,6 +70,8 @@ class Work(msgspec.Struct):
     ] = {}  # agent_id -> (seen_ms, clock_ms, backlog), when it is time to tell them
     examined: bool = True  # whether the flush's findings are among the changes
     late: int = 0  # up to this flush, findings that were missing are among the changes; 0: none
+    journal: dict[int, bytes] = {}  # shard -> entry
+    saves: dict[int, bytes] = {}  # shard -> state that has seen this flush
 
 
 class Committed(msgspec.Struct):

@@ -11,7 +11,8 @@ import numpy as np
 from contracts import profiles
 from contracts.profiles import DETECTOR_CODES, Profile, Property
 from ingest_service.columns import DTYPES, Array, Block, null_of
-from ingest_service.detection.fleet import Finding, Fleet
+from ingest_service.detection.findings import Finding
+from ingest_service.detection.fleet import Fleet
 
 AGENT = 0  # one agent speaks for all series; its clock is what `sweep` is told
 

@@ -18,7 +18,8 @@ from contracts import profiles
 from firmware_sim.recordings import places, recording, recording_map
 from firmware_sim.recordings.recording import Recording
 from ingest_service.columns import Array, Block, empty_columns
-from ingest_service.detection.fleet import Finding, Fleet
+from ingest_service.detection.findings import Finding
+from ingest_service.detection.fleet import Fleet
 from ingest_service.registry import About, Registry
 from tests.benchmarks.score_counting import DROPOUT
 from tests.benchmarks.score_injection import CELLS

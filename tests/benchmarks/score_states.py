@@ -17,7 +17,8 @@ from firmware_sim.city import population_of
 from firmware_sim.physics import physics_of
 from firmware_sim.physics.population import standard_offset_ms
 from ingest_service.columns import DTYPES, Array, Block, empty_columns
-from ingest_service.detection.fleet import Finding, Fleet
+from ingest_service.detection.findings import Finding
+from ingest_service.detection.fleet import Fleet
 from ingest_service.registry import About, Registry
 from tests.benchmarks.report import Case, case, progress
 

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest_service.columns import Block, empty_columns
-from ingest_service.detection import cadence, journal, monitors, usual
+from ingest_service.detection import cadence, journal, monitors, saving, usual
+from ingest_service.detection.before import words_of
 from ingest_service.detection.fleet import Fleet
 from tests.city_of_tests import KINDS, NOW_MS, registry
 
@@ -74,7 +75,7 @@ class Worker:
     def save(self):
         shards, ids = self.arrays()
         return {
-            shard: self.fleet.save(shard, shards, ids, self.registry.devices_of)
+            shard: saving.pack(saving.take(self.fleet, shard, shards, ids, self.registry.devices_of))
             for shard in sorted(set(shards.tolist()))
         }
 
@@ -87,11 +88,37 @@ class Worker:
 
     def restore(self, saves, entries=()):
         for body in saves.values():
-            self.fleet.restore(body, self.slot_of, self.agent_index)
+            saving.restore(self.fleet, body, self.slot_of, self.agent_index)
         for flush in entries:
             entries_of_it = [entry for _, entry in sorted(flush.items())]
             self.fleet.examine(*journal.read_flush(entries_of_it, KINDS, self.slot_of, self.agent_index))
             self.fleet.keep()
+
+
+def hear(devices, slots, at, since, changes):
+    """Reports of devices of one agent."""
+    copies = np.empty((len(slots), cadence.WORDS), np.uint32)
+    cadence.hear(devices, words_of(devices), slots, at, np.zeros(len(slots), np.int32), since, changes, copies)
+
+
+def run(state, groups, of, members, slots, at, since, values, limits, stays, changes):
+    """Values of series, with what is written over put back afterwards and written again: both must be exact."""
+    n = len(slots)
+    series, peers = words_of(state), words_of(groups)
+    before, group_before = np.empty((n, monitors.WORDS), np.uint32), np.empty((n, monitors.GROUP_WORDS), np.uint32)
+    told = np.empty(n, monitors.TOLD).view(np.recarray)
+    record = monitors.record_of(limits)
+    first, first_peers = series.copy(), peers.copy()
+    for _ in range(2):
+        series[slots[::-1]], peers[of[slots[::-1]]] = first[slots[::-1]], first_peers[of[slots[::-1]]]
+        monitors.run(
+            state, series, groups, peers, of, members, slots, at, since, values, record, stays, changes, told, before,
+            group_before,
+        )  # fmt: skip
+        after, after_peers = series.copy(), peers.copy()
+        series[slots[::-1]], peers[of[slots[::-1]]] = before[::-1], group_before[::-1]
+        assert (series == first).all() and (peers == first_peers).all()
+        series[:], peers[:] = after, after_peers
 
 
 def _reversed():
@@ -141,16 +168,16 @@ def test_the_compiled_kernel_is_the_plain_step_bit_for_bit(series):
     n, slots = len(at), np.zeros(len(at), np.int64)
     devices, alike = cadence.new_devices(1), cadence.new_devices(1)
     since, changed, told = np.zeros(n, np.int64), np.zeros(n, np.uint8), np.zeros(1, np.int64)
-    cadence.hear(devices, slots, at, np.zeros(n, np.int32), since, changed)
+    hear(devices, slots, at, since, changed)
     for row in range(n):
         assert cadence.step(alike[0], int(at[row]), 0, told) == changed[row]
         assert told[0] == since[row]
     assert devices.tobytes() == alike.tobytes()
     compiled, plain = usual.new_series(1), usual.new_series(1)
     groups, group = monitors.new_groups(2), monitors.new_groups(2)
-    changes, words = np.zeros(n, np.int32), np.zeros(3)
+    changes, words = np.zeros(n, np.int32), np.zeros(1, monitors.TOLD).view(np.recarray)[0]
     of, members = np.zeros(1, np.int32), np.array([5, 0], np.int32)
-    monitors.run(compiled, groups, of, members, slots, at, since, values, limits, stays, changes, np.empty((n, 3)))
+    run(compiled, groups, of, members, slots, at, since, values, limits, stays, changes)
     with np.errstate(all="ignore"):
         expected = [
             monitors.step(
@@ -261,10 +288,10 @@ def test_any_time_and_any_value_leave_a_state_that_is_finite_and_goes_on(series,
     n = len(series)
     at, values = np.array([at for at, _ in series], np.int64), np.array([value for _, value in series], np.float64)
     since, changes, slots = np.zeros(n, np.int64), np.zeros(n, np.uint8), np.zeros(n, np.int64)
-    cadence.hear(devices, slots, at, np.zeros(n, np.int32), since, changes)
+    hear(devices, slots, at, since, changes)
     said, of = np.zeros(n, np.int32), np.zeros(1, np.int32)
     count = np.array([members, 0], np.int32)
-    monitors.run(state, groups, of, count, slots, at, since, values, limits, stays, said, np.empty((n, 3)))
+    run(state, groups, of, count, slots, at, since, values, limits, stays, said)
     for field in ("level", "left", "scale", "hour_sum", "hour_scale", "before", "since"):
         assert np.isfinite(state[field]).all(), field
     assert np.isfinite(devices["interval"]).all()

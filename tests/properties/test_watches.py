@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from contracts import profiles
 from contracts.profiles import Backwards, Property
 from ingest_service.columns import Block, empty_columns
-from ingest_service.detection import counters, daylight, journal, unchanging
+from ingest_service.detection import counters, daylight, journal, saving, unchanging
 from ingest_service.detection.fleet import Fleet
 from ingest_service.registry import About, Registry
 
@@ -134,7 +134,10 @@ class Worker:
 
     def save(self):
         shards, ids = self.arrays()
-        return {int(shard): self.fleet.save(int(shard), shards, ids, self.registry.devices_of) for shard in set(shards)}
+        return {
+            int(shard): saving.pack(saving.take(self.fleet, int(shard), shards, ids, self.registry.devices_of))
+            for shard in set(shards)
+        }
 
 
 def past(some):
@@ -195,7 +198,7 @@ def test_a_restart_continues_exactly_with_other_slots_and_other_numbers_of_group
             expected.append(found)
     fresh = Worker(kinds, reverse=True)
     for body in saves.values():
-        assert fresh.fleet.restore(body, fresh.slot_of, fresh.agent_index)
+        assert saving.restore(fresh.fleet, body, fresh.slot_of, fresh.agent_index)
     for flush in entries:
         ordered = [entry for _, entry in sorted(flush.items())]
         fresh.fleet.examine(*journal.read_flush(ordered, kinds, fresh.slot_of, fresh.agent_index))

@@ -45,9 +45,8 @@ def town(place, broker, tmp_path_factory):
     database = Database(url, "dure")
     with database.connect(autocommit=True) as connection:
         connection.execute("CREATE SCHEMA dure")
-        connection.execute("ALTER SYSTEM SET max_wal_size = '48MB'")
         connection.execute("ALTER SYSTEM SET min_wal_size = '32MB'")
-        connection.execute("ALTER SYSTEM SET checkpoint_timeout = '30s'")
+        connection.execute("ALTER SYSTEM SET checkpoint_timeout = '1h'")  # a checkpoint would make room in the WAL
         connection.execute("SELECT pg_reload_conf()")
     settle(database)
     with watched_ingest(database, broker, tmp_path_factory.mktemp("town")) as watched:
@@ -57,6 +56,21 @@ def town(place, broker, tmp_path_factory):
         yield found
         assert watched.ingest.process.poll() is None, watched.ingest.log.read_text()
     database.rows("DROP SCHEMA dure CASCADE")
+
+
+def use_up_spare_wal(database):
+    """Leave less than 2 MB of WAL that can be written without a new file: files made ahead would take in all that is sent."""
+    with database.connect(autocommit=True) as connection:
+
+        def ask(select):
+            return connection.execute(f"SELECT {select}").fetchone()[0]
+
+        write = f"pg_logical_emit_message(false, 'ballast', repeat('x', {MB}))"
+        while ask("max(name) > pg_walfile_name(pg_current_wal_lsn()) FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$'"):
+            ask(write)
+            ask("pg_switch_wal()")
+        while ask("(pg_current_wal_lsn() - '0/0') % (16 * 1024 * 1024)") < 14 * MB:
+            ask(write)
 
 
 def test_a_full_disk_for_tables_is_waited_for_and_then_all_goes_in(town, place):
@@ -83,6 +97,7 @@ def test_a_full_disk_for_tables_is_waited_for_and_then_all_goes_in(town, place):
 def test_a_full_disk_for_the_wal_panics_the_server_and_afterwards_all_goes_in(town, place):
     server, _, disk, _, wal = place
     disk.fill(wal)
+    use_up_spare_wal(town.database)
     with town.sending(400, reports=40, within_s=90) as sender:
         town.watched.wait_reason("no_database", "disk_full", seconds=40)
         assert sender.sender.acked < 400
