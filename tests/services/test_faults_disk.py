@@ -59,14 +59,15 @@ def town(place, broker, tmp_path_factory):
 
 
 def use_up_spare_wal(database):
-    """Leave less than 2 MB of WAL that can be written without a new file: files made ahead would take in all that is sent."""
+    """Leave 2 MB of WAL that can be written without a new file: files made ahead could take in all that is sent."""
     with database.connect(autocommit=True) as connection:
 
         def ask(select):
             return connection.execute(f"SELECT {select}").fetchone()[0]
 
         write = f"pg_logical_emit_message(false, 'ballast', repeat('x', {MB}))"
-        while ask("max(name) > pg_walfile_name(pg_current_wal_lsn()) FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$'"):
+        segments = "FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$'"
+        while ask(f"max(name) > pg_walfile_name(pg_current_wal_lsn()) {segments}"):
             ask(write)
             ask("pg_switch_wal()")
         while ask("(pg_current_wal_lsn() - '0/0') % (16 * 1024 * 1024)") < 14 * MB:
