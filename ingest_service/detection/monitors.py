@@ -489,7 +489,7 @@ def step(
             wait = wait or (suspect and jump == 0) or 0 < jump < READINGS_SHIFTED
         wait = wait or whole(series.active) & (UNIT_ERROR | LEVEL_SHIFT | NOISE) != 0
     changed |= _range(series, x, wait, limits)
-    if same or whole(series.hang) > 0 or whole(series.active) & STUCK:
+    if same or _evidence(series) > 0.0 or whole(series.active) & STUCK:
         changed |= _hangs(series, x, same, hour, dt_ms, limits, may_stay)
     else:
         series.repeats = 1  # as most values: there is no evidence to take from
