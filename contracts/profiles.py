@@ -34,7 +34,7 @@ CONDITIONS: dict[str, Label] = {
     "backwards": {"en": "Runs backwards", "ko": "역행"},
     "counter_reset": {"en": "Counter began at zero", "ko": "계량 초기화"},
     "counter_restart": {"en": "Counter lost a little", "ko": "계량기 재시작"},
-    "unchanging": {"en": "Unchanging", "ko": "상태 불변"},
+    "unchanging": {"en": "Unchanging", "ko": "변화 없음"},
     "daylight": {"en": "Lit against the sun", "ko": "점소등 불일치"},
     "novelty": {"en": "Unusual pattern", "ko": "특이 패턴"},
     "agent_silent": {"en": "Agent silent", "ko": "에이전트 무응답"},
@@ -159,8 +159,8 @@ class Backwards(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Unchanging(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Alarm when a word that should change does not while its neighbours' do, `min_duration_s` at the earliest, or when
-    it is one of `unknown` for `unknown_after_s`; `ignore` lists words that may stay.
+    """Alarm when a word or number that should change does not while its neighbours' do, `min_duration_s` at the
+    earliest, or when a word is one of `unknown` for `unknown_after_s`; `ignore` lists words that may stay.
     """
 
     min_duration_s: int = 86_400
@@ -201,8 +201,8 @@ class Detectors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def of_words(self) -> bool:
-        """Whether any of those for enumerations is chosen."""
-        return self.unchanging is not None or self.daylight is not None
+        """Whether any of those for enumerations alone is chosen."""
+        return self.daylight is not None
 
     @property
     def of_numbers(self) -> bool:
@@ -395,7 +395,9 @@ def _property_faults(key: str, name: str, item: Property) -> Iterable[tuple[str,
     if not item.numeric and (item.detectors.of_numbers or item.plausible is not None):
         yield f"{key}.detectors", item.type, "these detectors and plausible ranges are for numbers and integers"
     if item.type != "enum" and item.detectors.of_words:
-        yield f"{key}.detectors", item.type, "unchanging and daylight are for enums"
+        yield f"{key}.detectors", item.type, "daylight is for enums"
+    if item.type == "boolean" and item.detectors.unchanging is not None:
+        yield f"{key}.detectors", item.type, "unchanging is for enums, numbers and integers"
     limits = item.detectors.out_of_range
     if limits is not None and limits.low is None and limits.high is None:
         yield f"{key}.detectors.out_of_range", {}, "needs low, high or both"

@@ -48,7 +48,7 @@ def schedule(
             for row in devices
             if (row["municipality"], row["device"]) not in taken
             for item in profiles[row["kind"]].properties.values()
-            if getattr(item.detectors, detector) is not None
+            if getattr(item.detectors, detector) is not None and (item.type == "enum" or detector == "backwards")
         ]
 
     def add(row: dict[str, Any], name: str, shape: Shape, onset: int, length: int, severity: float, group: str) -> None:

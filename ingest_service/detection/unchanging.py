@@ -1,4 +1,5 @@
-"""A state that never changes while its neighbours' do: a bay's dead sensor. O(1) state a series, and a sum a group.
+"""What never changes while its neighbours' does: a bay's dead sensor, a garage's dead counter. O(1) state a series, and
+a sum a group.
 
 Two questions, each against what the neighbours did since this series' own last change.
 
@@ -14,6 +15,8 @@ decides. Where its group has as little to show (a whole area dead), the kind in 
 with WIDER_MARGIN.
 
 A group counts a member's changes APART_MS apart at the most, so that a flickering sensor does not speak for it.
+Numbers move all the time where anything happens at all: members that never moved are no measure of the others, dead as
+they are more often than quiet, so that only those that did are neighbours (`Limits.moved`).
 Sums are made from the members' own counts, so that a group needs no state to save. `step` is plain Python and compiled
 as it is. Late and repeated reports and gaps leave the state untouched.
 """
@@ -25,9 +28,10 @@ import numba
 import numpy as np
 
 from contracts.profiles import Property, Unchanging
-from ingest_service.columns import NULL_CODE, Array
+from ingest_service.columns import NULL_INTEGER, Array, is_null
 from ingest_service.detection.peers import NOBODY
 
+NOTHING = int(NULL_INTEGER)  # no word
 SAME, UNKNOWN = 1, 2  # why a series is said to be unchanging
 BEGINS, ENDS, COUNTS, LOOK = 1, 2, 4, 8
 SHAPE = 2.0  # neighbours differ by about 70 % (one sd): a loading bay beside a resident's
@@ -51,10 +55,10 @@ STATE = np.dtype(
         ("changes", np.int32),  # what it added to its group's sum
         ("pairs", np.float32),  # its past: its own pairs of changes, while
         ("expected", np.float32),  # an average neighbour had these
-        ("code", np.int16),  # NULL_CODE before the first
+        ("word", np.int32),  # of `words_of`; NOTHING before the first
         ("active", np.uint8),
         ("changed", np.uint8),  # ever
-        ("gap", np.uint32),  # no byte that nobody writes
+        ("gap", np.uint16),  # no byte that nobody writes
     ],
     align=True,
 )
@@ -65,6 +69,7 @@ class Limits(NamedTuple):
     unknown_ms: int
     may_stay: Array  # (values,) uint8: values that may last
     unknown: Array  # (values,) uint8: values that say nothing
+    moved: bool  # whether only who ever changed is a neighbour
 
 
 def limits_of(item: Property, chosen: Unchanging) -> Limits:
@@ -72,8 +77,29 @@ def limits_of(item: Property, chosen: Unchanging) -> Limits:
         return np.array([word in words for word in item.values], np.uint8)
 
     return Limits(
-        chosen.min_duration_s * 1000, chosen.unknown_after_s * 1000, marked(chosen.ignore), marked(chosen.unknown)
+        chosen.min_duration_s * 1000,
+        chosen.unknown_after_s * 1000,
+        marked(chosen.ignore),
+        marked(chosen.unknown),
+        item.numeric,
     )
+
+
+def words_of(item: Property, column: Array) -> Array:
+    """(n,) int32 that differ where values do, NOTHING for null and for codes that the profile does not have."""
+    if item.type == "integer":
+        return column
+    if item.type == "number":
+        bits = (column + np.float32(0.0)).astype(np.float32).view(np.int32)  # adding zero makes -0.0 zero
+        return np.where(is_null(item, column), np.int32(NOTHING), bits)
+    known = (column >= 0) & (column < len(item.values))
+    return np.where(known, column.astype(np.int32), NOTHING)
+
+
+@numba.extending.register_jitable  # type: ignore[untyped-decorator]
+def counts(series: Any, moved: bool) -> bool:
+    """Whether a series is a neighbour to others."""
+    return bool(series.changed != 0 if moved else series.word != NOTHING)
 
 
 class Groups(NamedTuple):
@@ -81,7 +107,7 @@ class Groups(NamedTuple):
 
     of: Array  # (slots,) int32, NOBODY for none
     total: Array  # (groups,) int64: changes of all members
-    heard: Array  # (groups,) int64: members ever heard of
+    heard: Array  # (groups,) int64: members that count
     first: Array  # (groups + 1,) int64: where a group's members begin in `members`
     members: Array  # slots, a group after another
     wider: Array  # (slots,) int32: the kind in the municipality
@@ -93,18 +119,19 @@ def new_state(n: int) -> Array:
     """(n,) records of series never heard of."""
     state = np.zeros(n, STATE).view(np.recarray)
     state.last_ms[:] = np.iinfo(np.int64).min
-    state.code[:] = NULL_CODE
+    state.word[:] = NOTHING
     return state
 
 
-def groups_of(state: Array, of: Array, wider: Array) -> Groups:
-    """Sums and members from the groups' numbers. of, wider: (slots,) int32."""
+def groups_of(state: Array, of: Array, wider: Array, moved: bool) -> Groups:
+    """Sums and members from the groups' numbers. of, wider: (slots,) int32; moved: as in Limits."""
     first, members = _members(of)
     wider_first, wider_members = _members(wider)
     count = len(first) - 1
     belong = of != NOBODY
     total = np.bincount(of[belong], weights=state["changes"][belong], minlength=count).astype(np.int64)
-    heard = np.bincount(of[belong & (state["code"] != NULL_CODE)], minlength=count).astype(np.int64)
+    neighbours = state["changed"] != 0 if moved else state["word"] != NOTHING
+    heard = np.bincount(of[belong & neighbours], minlength=count).astype(np.int64)
     return Groups(of, total, heard, first, members, wider, wider_first, wider_members)
 
 
@@ -126,20 +153,20 @@ def unlikely(pairs: float, expected: float, more: float) -> bool:
 OLDER = 2.0 * SHAPE * (CHANCE ** (-1.0 / SHAPE) - 1.0) / math.log(2.0)
 
 
-def step(series: Any, at_ms: int, code: int, total: int, peers: int, limits: Any) -> int:
+def step(series: Any, at_ms: int, word: int, total: int, peers: int, limits: Any) -> int:
     """Take one word of a series (a record of STATE). BEGINS or ENDS for the condition, COUNTS when the group counts a
     change, LOOK when the neighbours' ages are to be asked.
 
-    total : the group's sum so far. peers : members ever heard of, besides this one.
+    total : the group's sum so far. peers : members that count, besides this one.
     """
-    if code < 0 or code >= len(limits.may_stay) or at_ms <= series.last_ms:
+    if word == NOTHING or at_ms <= series.last_ms:
         return 0
     before = int(series.active)
     now = before
     said = 0
-    if code != series.code:
+    if word != series.word:
         now = 0
-        if series.code != NULL_CODE:
+        if series.word != NOTHING:
             series.changed = 1
             series.expected += 0.5 * max(0, total - series.mark) / max(1, peers)
             if series.changes == 0 or at_ms - series.counted_ms >= APART_MS:
@@ -151,14 +178,15 @@ def step(series: Any, at_ms: int, code: int, total: int, peers: int, limits: Any
             if series.pairs > MEMORY_PAIRS or series.expected > MEMORY_PAIRS:
                 series.pairs *= 0.5
                 series.expected *= 0.5
-        series.code = code
+        series.word = word
         series.since_ms = at_ms
         series.mark = total
     else:
         age_ms = at_ms - series.since_ms
-        if limits.unknown[code] and age_ms >= limits.unknown_ms:
+        listed = 0 <= word < len(limits.may_stay)
+        if listed and limits.unknown[word] and age_ms >= limits.unknown_ms:
             now |= UNKNOWN
-        if not now & SAME and age_ms >= limits.least_ms and not limits.may_stay[code]:
+        if not now & SAME and age_ms >= limits.least_ms and not (listed and limits.may_stay[word]):
             if peers >= LEAST_PEERS and unlikely(
                 series.pairs, series.expected, 0.5 * max(0, total - series.mark) / peers
             ):
@@ -178,12 +206,12 @@ compiled_step = numba.njit(cache=True, nogil=True)(step)
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def younger(state: Any, members: Array, but: int, at_ms: int, age_ms: float) -> tuple[int, int]:
-    """(members that changed within age_ms, members ever heard of), without one."""
+def younger(state: Any, members: Array, but: int, at_ms: int, age_ms: float, moved: bool) -> tuple[int, int]:
+    """(members that changed within age_ms, members that count), without one."""
     young = 0
     heard = 0
     for k in members:
-        if k != but and state[k].code != NULL_CODE:
+        if k != but and counts(state[k], moved):
             heard += 1
             if at_ms - state[k].since_ms <= age_ms:
                 young += 1
@@ -191,7 +219,7 @@ def younger(state: Any, members: Array, but: int, at_ms: int, age_ms: float) -> 
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def too_old(state: Any, i: int, at_ms: int, groups: Any) -> bool:
+def too_old(state: Any, i: int, at_ms: int, groups: Any, moved: bool) -> bool:
     """Whether half of the neighbours changed so much later than this series that it must be dead."""
     age_ms = float(at_ms - state[i].since_ms)
     within = age_ms / OLDER
@@ -200,18 +228,18 @@ def too_old(state: Any, i: int, at_ms: int, groups: Any) -> bool:
     g = groups.of[i]
     if g != NOBODY:
         members = groups.members[groups.first[g] : groups.first[g + 1]]
-        young, heard = younger(state, members, i, at_ms, within)
+        young, heard = younger(state, members, i, at_ms, within, moved)
         if heard >= LEAST_PEERS:
             if 2 * young > heard:
                 return True
-            young, heard = younger(state, members, i, at_ms, min(age_ms / 4.0, ALIVE_MS))
+            young, heard = younger(state, members, i, at_ms, min(age_ms / 4.0, ALIVE_MS), moved)
             if 2 * young > heard:
                 return False  # a quiet neighbourhood, and no dead one
     w = groups.wider[i]
     if w == NOBODY or within < WIDER_MARGIN * LEAST_AGE_MS:
         return False
     members = groups.wider_members[groups.wider_first[w] : groups.wider_first[w + 1]]
-    young, heard = younger(state, members, i, at_ms, within / WIDER_MARGIN)
+    young, heard = younger(state, members, i, at_ms, within / WIDER_MARGIN, moved)
     return bool(heard >= LEAST_PEERS and 2 * young > heard)
 
 
@@ -220,7 +248,7 @@ def run(
     state: Any,
     slot: Array,
     at_ms: Array,
-    code: Array,
+    word: Array,
     limits: Any,
     groups: Any,
     changes: Array,
@@ -229,7 +257,7 @@ def run(
 ) -> int:
     """Take words in arrival order; how many changed the condition.
 
-    code : (n,) int16, NULL_CODE for null. changes : (n,) uint8 gets BEGINS, ENDS or 0.
+    word : (n,) int32, NOTHING for null. changes : (n,) uint8 gets BEGINS, ENDS or 0.
     others : (n,) float64 gets the average neighbour's changes since its own last one, since_ms : (n,) int64 when that
     was; only where the condition changed.
     """
@@ -239,16 +267,16 @@ def run(
         series = state[i]
         g = groups.of[i]
         total = groups.total[g] if g != NOBODY else 0
-        known = series.code != NULL_CODE
+        known = counts(series, limits.moved)
         peers = (groups.heard[g] if g != NOBODY else 0) - (1 if known else 0)
         meanwhile = total - series.mark
-        said = compiled_step(series, at_ms[row], np.int64(code[row]), total, peers, limits)
+        said = compiled_step(series, at_ms[row], np.int64(word[row]), total, peers, limits)
         if g != NOBODY:
             if said & COUNTS:
                 groups.total[g] += 1
-            if not known and series.code != NULL_CODE:
+            if not known and counts(series, limits.moved):
                 groups.heard[g] += 1
-        if said & LOOK and too_old(state, i, at_ms[row], groups):
+        if said & LOOK and too_old(state, i, at_ms[row], groups, limits.moved):
             if series.active == 0:
                 said |= BEGINS
             series.active |= SAME

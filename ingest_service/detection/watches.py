@@ -166,18 +166,19 @@ class Unusual(_Alone):
 
 
 class Words(_Alone):
-    """A property whose words should change as the neighbours' do."""
+    """A property whose words, or numbers, should change as the neighbours' do."""
 
     detector = "unchanging"
 
     def __init__(self, item: Property) -> None:
         assert item.detectors.unchanging is not None
         self.property = item.name
+        self._item = item
         self._chosen = item.detectors.unchanging
         self._limits = unchanging.limits_of(item, item.detectors.unchanging)
         self.state: Any = unchanging.new_state(0)  # record array
         self._peers = self._wider = self._epoch = np.zeros(0, np.int32)
-        self._groups = unchanging.groups_of(self.state, self._peers, self._wider)
+        self._groups = self._sums()
 
     def grow(self, n: int) -> None:
         more = np.full(n - len(self.state), NOBODY, np.int32)
@@ -187,10 +188,10 @@ class Words(_Alone):
         self.recount()
 
     def examine(self, block: Block) -> list[Noted]:
-        codes = block.columns[self.property]
+        words = unchanging.words_of(self._item, block.columns[self.property])
         n, at_ms = len(block), block.observed_ms
         changes, others, since = np.zeros(n, np.uint8), np.empty(n), np.empty(n, np.int64)
-        if not unchanging.run(self.state, block.slot, at_ms, codes, self._limits, self._groups, changes, others, since):
+        if not unchanging.run(self.state, block.slot, at_ms, words, self._limits, self._groups, changes, others, since):
             return []
         found = []
         for row in np.flatnonzero(changes).tolist():
@@ -199,25 +200,27 @@ class Words(_Alone):
                 "unchanged_s": int(at_ms[row] - since[row]) // 1000,
                 "neighbours_changes": round(float(others[row]), 1),
             }
-            code = float(codes[row])
-            found.append(Noted(row, self.detector, begins, code, detail=detail if begins else None))
+            value = float(block.columns[self.property][row])
+            found.append(Noted(row, self.detector, begins, value, detail=detail if begins else None))
         return found
 
     def meet(self, peers: Array, wider: Array) -> None:
         """New groups: what a series' neighbours did so far is kept, whoever is its neighbour from now on."""
         n = len(self.state)
         peers, wider = _wide(peers, n), _wide(wider, n)
+        if self._limits.moved:
+            peers = _enough(peers, wider)
         if np.array_equal(peers, self._peers) and np.array_equal(wider, self._wider):
             return
         before, moved = self._totals(), peers != self._peers
         self._peers, self._wider = peers, wider
-        self._groups = unchanging.groups_of(self.state, peers, wider)
+        self._groups = self._sums()
         self._epoch[moved | (self._totals() != before)] += 1
         self._rebase(before)
 
     def recount(self) -> None:
         """Sums again from the members', after these were put back; what is of groups of before starts anew."""
-        self._groups = unchanging.groups_of(self.state, self._peers, self._wider)
+        self._groups = self._sums()
         old = self.state.epoch != self._epoch
         self.state.mark[old] = self._totals()[old]
         self.state.epoch[:] = self._epoch
@@ -228,9 +231,12 @@ class Words(_Alone):
 
     def settle(self) -> None:
         """After a restore, into groups that may have other members by now."""
-        self._groups = unchanging.groups_of(self.state, self._peers, self._wider)
+        self._groups = self._sums()
         self._rebase(self.state.total.copy())
         self.before_save()
+
+    def _sums(self) -> unchanging.Groups:
+        return unchanging.groups_of(self.state, self._peers, self._wider, self._limits.moved)
 
     def _totals(self) -> Array:
         """(slots,) int64: the sum of each series' group."""
@@ -322,6 +328,17 @@ class Lamps(_Alone):
 
 def _grown(state: Array, more: Array) -> Array:
     return np.concatenate([state, more]).view(np.recarray)
+
+
+def _enough(peers: Array, wider: Array) -> Array:
+    """Groups of those who have peers enough, and of the others the town's: there are few garages in a square of 500 m,
+    and all of a town have the same nights.
+    """
+    size = np.bincount(peers[peers != NOBODY], minlength=1)
+    enough = (peers != NOBODY) & (size[peers] > unchanging.LEAST_PEERS)
+    town = np.where(wider != NOBODY, 2 * wider, NOBODY)
+    found: Array = np.where(enough, 2 * peers + 1, town).astype(np.int32)
+    return found
 
 
 def _wide(groups: Array, n: int) -> Array:

@@ -86,7 +86,10 @@ def of_garages(found: Garages, alarms: Alarms, held: Alarms) -> list[Case]:
             "Jena: silences over two hours, while they last",
             [_heard(alarms, n, a, b, "silent") for n, a, b in silences],
         ),
-        _case("counters that did not move for a fortnight", [_heard(alarms, n, code="stuck") for n in still]),
+        _case(
+            "counters that did not move for a fortnight",
+            [any(_heard(alarms, n, code=code) for code in ("stuck", "unchanging")) for n in still],
+        ),
     ]
 
 

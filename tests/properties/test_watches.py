@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from contracts import profiles
 from contracts.profiles import Backwards, Property
-from ingest_service.columns import Block, empty_columns
+from ingest_service.columns import NULL_INTEGER, Block, empty_columns
 from ingest_service.detection import counters, daylight, journal, saving, unchanging
 from ingest_service.detection.fleet import Fleet
 from ingest_service.registry import About, Registry
@@ -45,13 +45,16 @@ detectors.novelty = { threshold = 0.3, clear_after = 2 }
 """
 AGENTS = {11: "pole-01", 12: "pole-02"}
 BAYS = 14  # of two agents, in two areas
+GARAGES = 8
 energies = st.one_of(st.sampled_from([0.0, 1.0, 999.5, 500.0, float("nan"), float("inf"), -1.0]), st.floats(0, 999))
 words = st.sampled_from([0, 1, 2, 3, -1])
+free = st.sampled_from([0, 1, 98, 99, -2, NULL_INTEGER])
 # (kind, device, hours, word or power state, number), in any order of time
 rows = st.lists(
     st.one_of(
         st.tuples(st.just("parking_spot"), st.integers(0, BAYS - 1), st.integers(0, 400), words, st.just(0.0)),
         st.tuples(st.just("streetlight"), st.integers(0, 2), st.integers(0, 400), words, st.floats(0, 200)),
+        st.tuples(st.just("off_street_parking"), st.integers(0, GARAGES - 1), st.integers(0, 400), free, st.just(0.0)),
         st.tuples(st.just("meter"), st.integers(0, 1), st.integers(0, 400), st.just(0), energies),
     ),
     min_size=1,
@@ -78,6 +81,7 @@ class Worker:
             self.registry.put_agent(agent_id, "41280", AGENTS[agent_id], False)
         devices = [(100 + bay, f"bay-{bay}", "parking_spot", 11 + bay % 2) for bay in range(BAYS)]
         devices += [(200 + lamp, f"lamp-{lamp}", "streetlight", 11) for lamp in range(3)]
+        devices += [(400 + place, f"garage-{place}", "off_street_parking", 11) for place in range(GARAGES)]
         devices += [(300 + meter, f"meter-{meter}", "meter", 12) for meter in range(2)]
         for device_id, name, kind, agent_id in devices[::order]:
             plan = "23:00-05:00" if device_id == 201 else None
@@ -92,17 +96,19 @@ class Worker:
 
     def blocks(self, some):
         found = []
-        first = {"parking_spot": 100, "streetlight": 200, "meter": 300}
+        first = {"parking_spot": 100, "streetlight": 200, "meter": 300, "off_street_parking": 400}
         for kind in dict.fromkeys(row[0] for row in some):
             mine = [row for row in some if row[0] == kind]
             ids = np.array([first[kind] + row[1] for row in mine], np.int32)
             columns = empty_columns(self.kinds[kind], len(mine))
-            word = np.array([row[3] for row in mine], np.int16)
+            numbers = np.array([row[3] for row in mine], np.int32)
+            word = numbers.astype(np.int16)
             number = np.array([row[4] for row in mine], np.float64).astype(np.float32)
             columns |= {
                 "parking_spot": {"status": word},
                 "streetlight": {"power_state": word, "power_consumption": number},
                 "meter": {"energy": number, "power": number},
+                "off_street_parking": {"available_spot_number": numbers},
             }[kind]
             at_ms = np.array([START_MS + HOUR_MS * row[2] for row in mine], np.int64)
             slots = np.array([self.registry.slot_of_id(int(device), kind) for device in ids], np.int64)
@@ -145,6 +151,12 @@ def past(some):
     return [
         *(("parking_spot", bay, -600 + 3 * k, (k + bay) // 2 % 2, 0.0) for k in range(200) for bay in range(1, BAYS)),
         *(("parking_spot", 0, -600 + 3 * k, 0, 0.0) for k in range(200)),
+        *(
+            ("off_street_parking", place, -600 + 3 * k, 99 - k % 2, 0.0)
+            for k in range(200)
+            for place in range(1, GARAGES)
+        ),
+        *(("off_street_parking", 0, -600 + 24 * k, 0, 0.0) for k in range(25)),
         *(("meter", meter, -60 + k, 0, 700.0 + k) for k in range(60) for meter in range(2)),
         *some,
     ]
@@ -162,7 +174,8 @@ def test_findings_do_not_depend_on_how_the_stream_is_cut_into_flushes(kinds, som
     for low, high in pairwise(edges):
         found += cut.examine(everything[low:high])
     assert sorted(found) == expected
-    assert any("unchanging" in item for _, item in expected)
+    assert any("unchanging" in item and "'available_spot_number'" in item for _, item in expected)
+    assert any("unchanging" in item and "'status'" in item for _, item in expected)
     assert cut.save() == whole.save()
 
 
@@ -242,14 +255,27 @@ def test_the_compiled_lamp_is_the_plain_step_bit_for_bit(series):
 
 
 @settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(-3, 900), free, st.integers(0, 300)), max_size=60))
+def test_the_compiled_number_that_stays_is_the_plain_step_bit_for_bit(series):
+    item = profiles.load(environ={})["off_street_parking"].properties["available_spot_number"]
+    limits = unchanging.limits_of(item, profiles.Unchanging(min_duration_s=3600))
+    compiled, plain = unchanging.new_state(1), unchanging.new_state(1)
+    for hours, number, total in series:
+        args = (hours * HOUR_MS, int(number), total, 9, limits)
+        assert unchanging.compiled_step(compiled[0], *args) == unchanging.step(plain[0], *args)
+    assert compiled.tobytes() == plain.tobytes()
+
+
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(-3, 900), st.integers(-1, 5), st.integers(0, 300)), max_size=60))
 def test_the_compiled_word_is_the_plain_step_bit_for_bit(series):
+    status = profiles.load(environ={})["parking_spot"].properties["status"]
     limits = unchanging.limits_of(
-        profiles.load(environ={})["parking_spot"].properties["status"],
-        profiles.Unchanging(ignore=("closed",), unknown=("unknown",), min_duration_s=3600),
+        status, profiles.Unchanging(ignore=("closed",), unknown=("unknown",), min_duration_s=3600)
     )
     compiled, plain = unchanging.new_state(1), unchanging.new_state(1)
-    for hours, code, total in series:
-        args = (hours * HOUR_MS, code, total, 9, limits)
+    words = unchanging.words_of(status, np.array([code for _, code, _ in series], np.int16)).tolist()
+    for (hours, _, total), word in zip(series, words, strict=True):
+        args = (hours * HOUR_MS, word, total, 9, limits)
         assert unchanging.compiled_step(compiled[0], *args) == unchanging.step(plain[0], *args)
     assert compiled.tobytes() == plain.tobytes()

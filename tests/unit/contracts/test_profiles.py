@@ -116,7 +116,12 @@ def test_a_new_kind_is_one_file_in_a_folder_of_its_own(tmp_path):
         ("threshold = 12.0", "threshold = 0.0", "properties.pm25.detectors.spike.threshold = 0.0"),
         ("threshold = 0.8", "threshold = 1.0", "properties.pm25.detectors.novelty.threshold = 1.0"),
         ("clear_after = 6", "clear_after = 0", "properties.pm25.detectors.novelty.clear_after = 0"),
-        ("{ threshold = 12.0 }", "{ }\ndetectors.unchanging = { }", "properties.pm25.detectors = 'number'"),
+        ("{ threshold = 12.0 }", '{ }\ndetectors.daylight = { lit = ["x"] }', "properties.pm25.detectors = 'number'"),
+        (
+            "{ threshold = 12.0 }",
+            '{ }\ndetectors.unchanging = { ignore = ["0"] }',
+            "properties.pm25.detectors.unchanging.ignore = '0'",
+        ),
         ("{ threshold = 12.0 }", "{ }\ndetectors.backwards = { }", "properties.pm25.detectors = 'pm25'"),
         (
             "{ threshold = 12.0 }",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from contracts.profiles import load
-from ingest_service.columns import Block
+from ingest_service.columns import Block, empty_columns
 from ingest_service.detection import saving, unchanging
 from ingest_service.detection.fleet import Fleet
 
@@ -154,6 +154,86 @@ def test_a_restart_into_other_groups_brings_no_changes_of_before_along():
     fresh.group("parking_spot", np.zeros(80, np.int32))
     assert saving.restore(fresh, saved, lambda kind, device: device, lambda agent: 0)
     assert examine(last, [0] * 80, fresh) == []
+
+
+FREE_SPACES = "available_spot_number"
+
+
+def garages(living, dead, days, dead_every_ms=PERIOD_MS, seed=1):
+    """Rows (at_ms, slot, free spaces) of garages that move by day; after them those that always say the same."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for slot in range(living):
+        at = np.arange(slot * 1000, days * DAY_MS, PERIOD_MS)
+        moves = (random.random(len(at)) < 0.5) & (at % DAY_MS > 7 * HOUR_MS)
+        free = 100 + np.cumsum(moves * random.choice([-1, 1], len(at)))
+        rows += list(zip(at.tolist(), [slot] * len(at), free.tolist(), strict=True))
+    for slot in range(living, living + dead):
+        rows += [(at, slot, 40 * (slot % 3)) for at in range(slot * 1000, days * DAY_MS, dead_every_ms)]
+    return sorted(rows)
+
+
+def examine_garages(rows, peers, wider=None):
+    fleet = Fleet(KINDS)
+    fleet.group("off_street_parking", np.array(peers, np.int32), None if wider is None else np.array(wider, np.int32))
+    at_ms, slots, free = (np.array(column) for column in zip(*rows, strict=True))
+    columns = empty_columns(KINDS["off_street_parking"], len(rows))
+    columns[FREE_SPACES] = free.astype(np.int32)
+    zeros = np.zeros(len(rows), np.int32)
+    block = Block("off_street_parking", slots.astype(np.int32), slots.astype(np.int64), at_ms, zeros, columns)
+    found = [item for item in fleet.examine([block], {}) if item.detector == "unchanging"]
+    assert {item.property for item in found} <= {FREE_SPACES}
+    return found
+
+
+def test_counters_that_never_move_are_found_after_a_week_and_no_other():
+    found = examine_garages(garages(12, 3, 14), [0] * 15)
+    assert [(item.slot, item.begins) for item in found] == [(12, True), (13, True), (14, True)]
+    assert all(7 <= item.at_ms / DAY_MS <= 10 for item in found)
+    assert [item.value for item in found] == [0.0, 40.0, 80.0]
+
+
+def test_a_counter_that_reports_at_midnight_is_judged_by_those_reports():
+    found = examine_garages(garages(12, 1, 14, dead_every_ms=DAY_MS), [0] * 13)
+    assert [(item.slot, item.begins) for item in found] == [(12, True)]
+    assert found[0].at_ms // DAY_MS <= 12
+
+
+def test_where_most_counters_are_dead_they_are_no_measure_of_each_other():
+    found = examine_garages(garages(8, 25, 14), [0] * 33)
+    assert sorted(item.slot for item in found) == list(range(8, 33))
+    assert examine_garages(garages(5, 25, 14), [0] * 30) != []
+    assert examine_garages(garages(4, 25, 14), [0] * 29) == []  # too few that live
+
+
+def test_garages_without_peers_enough_are_compared_with_the_towns():
+    rows = garages(12, 3, 14)
+    peers = [slot // 3 for slot in range(15)]
+    assert examine_garages(rows, peers) == []
+    assert sorted(item.slot for item in examine_garages(rows, peers, wider=[0] * 15)) == [12, 13, 14]
+
+
+def test_a_garage_that_is_closed_over_the_weekend_is_not_unchanging():
+    rows = garages(12, 0, 28)
+    day = [at // DAY_MS % 7 for at, _, _ in rows]
+    shut = [(at, slot, 100 if slot == 0 and d >= 5 else free) for (at, slot, free), d in zip(rows, day, strict=True)]
+    assert examine_garages(shut, [0] * 12) == []
+
+
+def test_words_differ_where_values_do():
+    integer, number = (
+        KINDS[kind].properties[name] for kind, name in (("off_street_parking", FREE_SPACES), ("streetlight", "voltage"))
+    )
+    nothing = unchanging.NOTHING
+    assert unchanging.words_of(integer, np.array([5, -5, nothing], np.int32)).tolist() == [5, -5, nothing]
+    zero, minus_zero, null, one, minus_one = unchanging.words_of(
+        number, np.array([0.0, -0.0, np.nan, 1.5, -1.5], np.float32)
+    ).tolist()
+    assert zero == minus_zero != nothing
+    assert null == nothing
+    assert len({zero, null, one, minus_one}) == 4
+    status = KINDS["parking_spot"].properties["status"]
+    assert unchanging.words_of(status, np.array([0, 3, 4, -1], np.int16)).tolist() == [0, 3, nothing, nothing]
 
 
 def test_the_chance_of_a_quiet_bay():
