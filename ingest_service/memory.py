@@ -238,7 +238,7 @@ class Memory:
 
     def saves(self, shards: Sequence[int]) -> dict[int, Taken]:
         shard_of_agent, agent_ids = self.agent_arrays()
-        of = shard_of_agent, agent_ids, self.registry.devices_of
+        of = shard_of_agent, agent_ids, self.registry.device_arrays()
         return {shard: saving.take(self.fleet, shard, *of) for shard in shards}
 
     def agent_arrays(self) -> tuple[Array, Array]:

@@ -52,6 +52,7 @@ class Registry:
         self.towns: list[str] = []  # by code
         self.slots_in: dict[str, int] = {}  # kind -> slots given
         self.devices_of: dict[str, list[int]] = {}  # kind -> device_id by slot
+        self._device_arrays: dict[str, Array] = {}
         self.by_change: dict[str, set[int]] = {}  # kind -> slots of devices that report changes only
         self.peers: dict[str, Groups] = {}  # by kind
         self.wider: dict[str, Groups] = {}  # by kind: all of a municipality
@@ -68,6 +69,14 @@ class Registry:
         self._device_id = np.zeros(1024, np.int32)
         self._kind_of = np.zeros(1024, np.int16)
         self._slot_of = np.zeros(1024, np.int64)
+
+    def device_arrays(self) -> dict[str, Array]:
+        """kind -> (slots,) int32: device_id by slot."""
+        for kind, devices in self.devices_of.items():
+            known = self._device_arrays.get(kind, np.zeros(0, np.int32))
+            if len(known) < len(devices):
+                self._device_arrays[kind] = np.append(known, np.array(devices[len(known) :], np.int32))
+        return self._device_arrays
 
     def put_municipality(self, code: str, time_zone: str = "UTC") -> None:
         self.municipalities.add(code)

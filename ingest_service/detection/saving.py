@@ -5,10 +5,11 @@ A copy is taken at once (`take`), between two flushes; making bytes of it takes 
 (`pack`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
+import numba
 import numpy as np
 import zstandard
 
@@ -30,30 +31,36 @@ class Taken(NamedTuple):
     clocks: dict[int, int]  # agent_id -> ms
 
 
-def take(
-    fleet: Fleet, shard: int, shard_of_agent: Array, agent_ids: Array, device_ids: Mapping[str, Sequence[int]]
-) -> Taken:
-    """A copy of the shard's state. shard_of_agent, agent_ids: (agents,) by agent index; device_ids: by slot."""
+def take(fleet: Fleet, shard: int, shard_of_agent: Array, agent_ids: Array, device_ids: Mapping[str, Array]) -> Taken:
+    """A copy of the shard's state. shard_of_agent, agent_ids: (agents,) by agent index; device_ids: (slots,) of
+    each kind."""
     kinds = {}
     for name, kind in fleet.kinds.items():
         for watch in kind.watches.values():
             watch.before_save()
-        heard = kind.devices.agent
-        slots = (
-            np.flatnonzero((heard >= 0) & (shard_of_agent[np.maximum(heard, 0)] == shard))
-            if len(shard_of_agent)
-            else np.zeros(0, np.int64)
-        )
+        slots = np.empty(kind.size, np.int64)
+        slots = slots[: _slots(kind.devices, shard_of_agent, shard, slots)]
         if len(slots) == 0:
             continue
-        ids = np.fromiter(map(device_ids[name].__getitem__, slots.tolist()), np.int32, len(slots))
         parts = {part: array[slots] for part, array in kind.arrays().items()}
         parts |= {part: array[kind.peers[slots]] for part, array in kind.group_arrays().items()}
-        parts[AGENT] = agent_ids[heard[slots]].astype(np.int32)
-        kinds[name] = ids, parts
+        parts[AGENT] = agent_ids[kind.devices.agent[slots]].astype(np.int32)
+        kinds[name] = device_ids[name][slots].astype(np.int32), parts
     told = np.flatnonzero(fleet.clock_ms != cadence.NEVER)
     mine = told[shard_of_agent[told] == shard]
     return Taken(kinds, {int(agent_ids[index]): int(fleet.clock_ms[index]) for index in mine})
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _slots(devices: Any, shard_of_agent: Array, shard: int, slots: Array) -> int:
+    """How many devices were last heard through an agent of the shard; slots gets which."""
+    n = 0
+    for slot in range(len(devices)):
+        agent = devices[slot].agent
+        if agent >= 0 and shard_of_agent[agent] == shard:
+            slots[n] = slot
+            n += 1
+    return n
 
 
 def pack(taken: Taken) -> bytes:

@@ -20,7 +20,7 @@ from contracts import wire
 from contracts.topics import Channel
 from ingest_service import admission, live, memory, pipeline, warm_up
 from ingest_service.admission import Admission, Message
-from ingest_service.detection import journal
+from ingest_service.detection import journal, saving
 from ingest_service.detection.fleet import Fleet
 from ingest_service.health import Health
 from ingest_service.newest import Newest
@@ -44,9 +44,10 @@ STAGES: tuple[tuple[Any, str, str], ...] = (
     (Fleet, "examine", "  detect"),
     (Newest, "take", "  newest: take"),
     (Newest, "due", "  newest: choose"),
-    (journal, "entries", "  journal"),
-    (memory.Memory, "saves_due", "  save detectors"),
+    (memory.Memory, "saves_due", "  copy detectors"),
     (Pipeline, "_commit", "commit"),
+    (journal, "entries", "  make journal"),
+    (saving, "pack", "  pack detectors"),
     (Store, "commit", "  store"),
     (copy_rows, "copy", "    COPY"),
     (statements, "newest_put", "    newest rows"),

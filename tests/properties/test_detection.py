@@ -75,7 +75,7 @@ class Worker:
     def save(self):
         shards, ids = self.arrays()
         return {
-            shard: saving.pack(saving.take(self.fleet, shard, shards, ids, self.registry.devices_of))
+            shard: saving.pack(saving.take(self.fleet, shard, shards, ids, self.registry.device_arrays()))
             for shard in sorted(set(shards.tolist()))
         }
 

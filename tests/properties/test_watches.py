@@ -141,7 +141,7 @@ class Worker:
     def save(self):
         shards, ids = self.arrays()
         return {
-            int(shard): saving.pack(saving.take(self.fleet, int(shard), shards, ids, self.registry.devices_of))
+            int(shard): saving.pack(saving.take(self.fleet, int(shard), shards, ids, self.registry.device_arrays()))
             for shard in set(shards)
         }
 

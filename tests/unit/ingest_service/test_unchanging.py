@@ -150,7 +150,7 @@ def test_a_flush_taken_back_across_a_change_of_groups_starts_anew_instead_of_ala
 def test_a_restart_into_other_groups_brings_no_changes_of_before_along():
     fleet, fresh = Fleet(KINDS), Fleet(KINDS)
     last = quiet_and_restless(fleet)
-    saved = saving.pack(saving.take(fleet, 0, np.zeros(1), np.array([7]), {"parking_spot": range(80)}))
+    saved = saving.pack(saving.take(fleet, 0, np.zeros(1), np.array([7]), {"parking_spot": np.arange(80)}))
     fresh.group("parking_spot", np.zeros(80, np.int32))
     assert saving.restore(fresh, saved, lambda kind, device: device, lambda agent: 0)
     assert examine(last, [0] * 80, fresh) == []
