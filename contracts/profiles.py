@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -74,6 +74,9 @@ _OWN = "device device_id observed_at as_of bucket observations kind state munici
 _RESERVED = {*_OWN.split(), *_SQL.split()}
 
 
+MOST_IGNORED = 4  # values of a number that may stay
+
+
 class ProfileError(ValueError):
     """A profile that cannot be used; the message names file, key and value."""
 
@@ -105,7 +108,7 @@ class Stuck(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     on: bool = True
     repeats: int = 0
     min_duration_s: int = 0
-    ignore: tuple[float, ...] = ()
+    ignore: Annotated[tuple[float, ...], msgspec.Meta(max_length=MOST_IGNORED)] = ()
     severity: Severity = "warning"
 
 

@@ -39,6 +39,7 @@ DEVICE = np.dtype(
         ("counts", np.uint8),  # repeated (high nibble), late in a row (low)
     ]
 )
+SINCE = np.dtype([("ms", np.int64)])
 WORDS = DEVICE.itemsize // 4
 _keep = keeper(WORDS)
 SILENT, SKEWED, DOUBLED, BEHIND, ONCE = (1 << i for i in range(5))  # marks; ONCE: the new phase has held once
@@ -100,7 +101,7 @@ def _late(device: Any, at_ms: int, told: Any) -> int:
     device.pause_min = 0
     device.phase = 0
     device.marks = flags | SKEWED | (BEHIND if behind < 40 * DAY_MS else 0)
-    told[0] = -1
+    told.ms = -1
     return 0 if flags & SKEWED else SKEW_BEGINS
 
 
@@ -126,14 +127,15 @@ def _phase(device: Any, off: float, usual: float) -> bool:
 def step(device: Any, at_ms: int, agent: int, told: Any) -> int:
     """Take the time of one report of a device (a record of DEVICE); bits of what changed.
 
-    told : (1,) int64 gets the ms since its last, below 0 after a pause or when the clock was set, 0: late or repeated.
+    told : a record of SINCE gets the ms since its last, below 0 after a pause or when the clock was set, 0 when late or
+        repeated.
     """
-    told[0] = 0
+    told.ms = 0
     last_ms = whole(device.last_ms)
     if last_ms == NEVER:
         device.last_ms = at_ms
         device.agent = agent
-        told[0] = 1
+        told.ms = 1
         return 0
     since = at_ms - last_ms
     if since <= 0:
@@ -149,7 +151,7 @@ def step(device: Any, at_ms: int, agent: int, told: Any) -> int:
             device.marks = flags | DOUBLED
             return DOUBLE_BEGINS
         return 0
-    told[0] = since
+    told.ms = since
     doubles = max(0, (whole(device.counts) >> 4) - 1)
     device.counts = doubles << 4
     if flags & DOUBLED and doubles == 0:
@@ -164,7 +166,7 @@ def step(device: Any, at_ms: int, agent: int, told: Any) -> int:
         interval = float(since)
     ratio = since / interval
     if seen >= KNOWN and ratio > GAP:
-        told[0] = -since
+        told.ms = -since
         device.pause_s = min(max(at_ms // 1000, 0), 4294967295)
         device.pause_min = min(65535, since // 60_000)
         flags &= ~BEHIND
@@ -209,15 +211,13 @@ def hear(
     """Take the times of reports in arrival order; how many changed a condition.
 
     state, words : (devices,) records, and the same memory as rows of WORDS uint32.
-    since_ms : (n,) int64 gets what `step` tells; changes : (n,) uint8 what it returns.
+    since_ms : (n,) SINCE gets what `step` tells; changes : (n,) uint8 what it returns.
     before : (n, WORDS) uint32 gets what undoes this, as `before` has it.
     """
     found = 0
-    told = np.zeros(1, np.int64)
     for row in range(len(slot)):
         _keep(words, slot, before, row)
-        change = _step(state[slot[row]], at_ms[row], agent[row], told)
-        since_ms[row] = told[0]
+        change = _step(state[slot[row]], at_ms[row], agent[row], since_ms[row])
         changes[row] = change
         found += change != 0
     return found
@@ -299,7 +299,9 @@ def sweep(
         if device.agent < 0 or not told[device.agent]:
             continue
         clock = clock_ms[device.agent]
-        if not device.marks & SILENT and not excused[i]:
+        since_ms = clock - device.last_ms - whole(device.spare_ms)
+        soon = since_ms <= 0 or (device.seen >= KNOWN and since_ms < 3 * device.interval)  # as most: below any limit
+        if not soon and not device.marks & SILENT and not excused[i]:
             due = device.last_ms + whole(device.spare_ms) + limit_ms(device, profile_ms, uneven)
             if clock > due:
                 device.marks = device.marks | SILENT

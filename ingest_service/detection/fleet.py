@@ -45,7 +45,7 @@ class _Monitor:
 
     def __init__(self, profile: Profile, name: str) -> None:
         self.item = profile.properties[name]
-        self.limits, self.may_stay = monitors.limits_of(self.item)
+        self.limits = monitors.limits_of(self.item)
         self.of_kernel = monitors.record_of(self.limits)
         self.state: Any = usual.new_series(0)  # record array
         self.groups: Any = monitors.new_groups(1)  # what peers do, by number of the group; the last is nobody's
@@ -220,7 +220,6 @@ class Fleet:
             since_ms,
             values,
             monitor.of_kernel,
-            monitor.may_stay,
             changes,
             told,
             self._copies(kind, name, block.slot, monitors.WORDS),
@@ -252,7 +251,7 @@ class Fleet:
             block.slot,
             block.observed_ms,
             block.agent,
-            since_ms,
+            since_ms.view(cadence.SINCE),
             changes,
             self._copies(kind, DEVICE, block.slot, cadence.WORDS),
         ):
@@ -334,4 +333,5 @@ class Fleet:
         if watch is not None or name not in self.kinds[kind].monitors:
             return watch.parameters() if watch else {}
         limits = self.kinds[kind].monitors[name].limits
-        return {key: value for key, value in limits._asdict().items() if np.isfinite(value)}
+        said = limits._replace(stay=tuple(value for value in limits.stay if np.isfinite(value)))
+        return {key: value for key, value in said._asdict().items() if value != () and np.isfinite(value).all()}

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, get_type_hints
 import numba
 import numpy as np
 
-from contracts.profiles import LevelShift, OutOfRange, Property, Spike, Stuck, Switch
+from contracts.profiles import MOST_IGNORED, LevelShift, OutOfRange, Property, Spike, Stuck, Switch
 from ingest_service.columns import Array
 from ingest_service.detection import usual
 from ingest_service.detection.before import keeper
@@ -90,16 +90,17 @@ class Limits(NamedTuple):
     noise: bool
     unit: bool
     emptied: bool
+    stay: tuple[float, ...]  # MOST_IGNORED values that may stay, NaN for none
     urgent: bool  # a breach of the range does not wait for a better name
     floor: float  # one unit of the property's resolution: the least scale
 
 
-def limits_of(item: Property) -> tuple[Limits, Array]:
-    """Limits of a property and the values that may stay (float64)."""
+def limits_of(item: Property) -> Limits:
+    """Limits of a property."""
     chosen = item.detectors
     inside, stuck, spike = chosen.out_of_range or OutOfRange(), chosen.stuck or Stuck(), chosen.spike or Spike()
     shift, rate = chosen.level_shift or LevelShift(), chosen.rate_of_change
-    limits = Limits(
+    return Limits(
         low=-math.inf if inside.low is None else inside.low,
         high=math.inf if inside.high is None else inside.high,
         range_clear=inside.clear_after,
@@ -115,18 +116,24 @@ def limits_of(item: Property) -> tuple[Limits, Array]:
         noise=(chosen.noise or Switch()).on,
         unit=(chosen.unit_error or Switch()).on,
         emptied=item.emptied,
+        stay=(*stuck.ignore, *[math.nan] * (MOST_IGNORED - len(stuck.ignore))),
         urgent=inside.severity == "critical",
         floor=10.0**-item.decimals,
     )
-    return limits, np.array(stuck.ignore, np.float64)
 
 
-LIMITS = np.dtype([(name, np.dtype(kind)) for name, kind in get_type_hints(Limits).items()], align=True)
+LIMITS = np.dtype(
+    [
+        (name, np.float64, MOST_IGNORED) if name == "stay" else (name, np.dtype(kind))
+        for name, kind in get_type_hints(Limits).items()
+    ],
+    align=True,
+)
 TOLD = np.dtype([("expects", np.float64), ("scale", np.float64), ("reached", np.float64)])
 
 
 def record_of(limits: Limits) -> Array:
-    """(1,) record of limits: as one pointer they cost a call nothing, as seventeen values more than a test."""
+    """(1,) record of limits: as one pointer they cost a call nothing, as eighteen values more than a test."""
     return np.array([tuple(limits)], LIMITS).view(np.recarray)
 
 
@@ -224,7 +231,7 @@ def _range(series: Any, x: float, wait: bool, limits: Any) -> int:
 
 
 @numba.extending.register_jitable  # type: ignore[untyped-decorator]
-def _hangs(series: Any, x: float, same: bool, hour: int, dt_ms: int, limits: Any, may_stay: Any) -> int:
+def _hangs(series: Any, x: float, same: bool, hour: int, dt_ms: int, limits: Any) -> int:
     """Evidence for a value that hangs, a sum of log-likelihood ratios (Page 1954): repeats add, changes take.
 
     It takes the twofold after a quiet time in the first week, of a series with quiet times, and after each alarm:
@@ -240,8 +247,8 @@ def _hangs(series: Any, x: float, same: bool, hour: int, dt_ms: int, limits: Any
         hang = max(0.0, hang + float(CHANGED[quiet]))
         series.hang = int(hang * 256) | doubled << 14
         return STUCK << CLEARED if active & STUCK and hang < LIVES_ON * enough else 0
-    for j in range(len(may_stay)):
-        if x == may_stay[j]:
+    for j in range(MOST_IGNORED):
+        if x == limits.stay[j]:
             return 0
     begins = False
     if known and limits.hang:
@@ -436,7 +443,6 @@ def step(
     resumes: bool,
     value: float,
     limits: Any,
-    may_stay: Any,
     told: Any,
 ) -> int:
     """Take one value of a series (a record of usual.SERIES); bits of what was raised and cleared.
@@ -490,7 +496,7 @@ def step(
         wait = wait or whole(series.active) & (UNIT_ERROR | LEVEL_SHIFT | NOISE) != 0
     changed |= _range(series, x, wait, limits)
     if same or _evidence(series) > 0.0 or whole(series.active) & STUCK:
-        changed |= _hangs(series, x, same, hour, dt_ms, limits, may_stay)
+        changed |= _hangs(series, x, same, hour, dt_ms, limits)
     else:
         series.repeats = 1  # as most values: there is no evidence to take from
     if not warm and not first and abs(x - float(series.last)) > limits.rate * max(dt_ms, 1):
@@ -578,7 +584,6 @@ def run(
     dt_ms: Array,
     value: Array,
     limits: Any,
-    may_stay: Array,
     changes: Array,
     told: Array,
     before: Array,
@@ -618,7 +623,6 @@ def run(
             dt < 0,
             np.float64(value[row]),
             limits[0],
-            may_stay,
             told[row],
         )
         changes[row] = change

@@ -74,6 +74,10 @@ PEAK_OF = np.concatenate(
     [PEAK_OF, np.interp(np.arange(12, 256), [11, 24, 60, 120, 255], [1.891, 2.19, 2.53, 2.77, 3.0])]
 )
 HOUR = 1.0 / 3600
+HOUR_OF = np.arange(25, dtype=np.int64) % 24
+HOUR_BEFORE = (HOUR_OF + 23) % 24
+# Of the twelve that share two hours each, the one nearer to each hour besides its own.
+NEARER = np.array([(hour // 2 + (1 if hour % 2 else 11)) % 12 for hour in range(24)])
 GOLDEN = 0.6180339887498949
 
 
@@ -137,8 +141,8 @@ def of_day(series: Any, second: int) -> float:
     place = second + 1800
     first = place // 3600
     share = (place - first * 3600) * HOUR
-    low = float(series.day[(first + 23) % 24])
-    high = float(series.day[first % 24])
+    low = float(series.day[HOUR_BEFORE[first]])
+    high = float(series.day[HOUR_OF[first]])
     return (low + (high - low) * share) * float(UNIT[whole(series.exponent) + 64])
 
 
@@ -161,16 +165,14 @@ def beside(series: Any, hour: int, x: float, least: float) -> bool:
 @register_jitable  # type: ignore[untyped-decorator]
 def liveliness(series: Any, hour: int) -> float:
     """How much livelier than the whole day this hour is: of its two hours and the nearer two beside them."""
-    here = hour // 2
-    beside = (here + 1) % 12 if hour % 2 else (here + 11) % 12
+    here, beside = hour >> 1, NEARER[hour]
     return float(LIVELY[max(whole(series.texture[here]) >> 4, whole(series.texture[beside]) >> 4)])
 
 
 @register_jitable  # type: ignore[untyped-decorator]
 def repeating(series: Any, hour: int) -> int:
     """Index into CHANGES of this hour."""
-    here = hour // 2
-    beside = (here + 1) % 12 if hour % 2 else (here + 11) % 12
+    here, beside = hour >> 1, NEARER[hour]
     return max(whole(series.texture[here]) & 15, whole(series.texture[beside]) & 15)  # type: ignore[no-any-return]
 
 

@@ -98,10 +98,19 @@ class Worker:
 def hear(devices, slots, at, since, changes):
     """Reports of devices of one agent."""
     copies = np.empty((len(slots), cadence.WORDS), np.uint32)
-    cadence.hear(devices, words_of(devices), slots, at, np.zeros(len(slots), np.int32), since, changes, copies)
+    cadence.hear(
+        devices,
+        words_of(devices),
+        slots,
+        at,
+        np.zeros(len(slots), np.int32),
+        since.view(cadence.SINCE),
+        changes,
+        copies,
+    )
 
 
-def run(state, groups, of, members, slots, at, since, values, limits, stays, changes):
+def run(state, groups, of, members, slots, at, since, values, limits, changes):
     """Values of series, with what is written over put back afterwards and written again: both must be exact."""
     n = len(slots)
     series, peers = words_of(state), words_of(groups)
@@ -112,7 +121,7 @@ def run(state, groups, of, members, slots, at, since, values, limits, stays, cha
     for _ in range(2):
         series[slots[::-1]], peers[of[slots[::-1]]] = first[slots[::-1]], first_peers[of[slots[::-1]]]
         monitors.run(
-            state, series, groups, peers, of, members, slots, at, since, values, record, stays, changes, told, before,
+            state, series, groups, peers, of, members, slots, at, since, values, record, changes, told, before,
             group_before,
         )  # fmt: skip
         after, after_peers = series.copy(), peers.copy()
@@ -160,24 +169,24 @@ def clocks_after(rows):
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(-3, 60), voltages), max_size=120))
 def test_the_compiled_kernel_is_the_plain_step_bit_for_bit(series):
-    limits, stays = monitors.limits_of(KINDS["streetlight"].properties["voltage"])
+    limits = monitors.limits_of(KINDS["streetlight"].properties["voltage"])
     at = np.array([NOW_MS + 60_000 * minute for minute, _ in series], np.int64)
     values = np.array([value for _, value in series], np.float64)
     at = np.concatenate([NOW_MS - 7_200_000 * np.arange(60, 0, -1), at])
     values = np.concatenate([220 + np.arange(60) % 7 * 0.3, values])
     n, slots = len(at), np.zeros(len(at), np.int64)
     devices, alike = cadence.new_devices(1), cadence.new_devices(1)
-    since, changed, told = np.zeros(n, np.int64), np.zeros(n, np.uint8), np.zeros(1, np.int64)
+    since, changed, told = np.zeros(n, np.int64), np.zeros(n, np.uint8), np.zeros(1, cadence.SINCE).view(np.recarray)[0]
     hear(devices, slots, at, since, changed)
     for row in range(n):
         assert cadence.step(alike[0], int(at[row]), 0, told) == changed[row]
-        assert told[0] == since[row]
+        assert told.ms == since[row]
     assert devices.tobytes() == alike.tobytes()
     compiled, plain = usual.new_series(1), usual.new_series(1)
     groups, group = monitors.new_groups(2), monitors.new_groups(2)
     changes, words = np.zeros(n, np.int32), np.zeros(1, monitors.TOLD).view(np.recarray)[0]
     of, members = np.zeros(1, np.int32), np.array([5, 0], np.int32)
-    run(compiled, groups, of, members, slots, at, since, values, limits, stays, changes)
+    run(compiled, groups, of, members, slots, at, since, values, limits, changes)
     with np.errstate(all="ignore"):
         expected = [
             monitors.step(
@@ -189,7 +198,6 @@ def test_the_compiled_kernel_is_the_plain_step_bit_for_bit(series):
                 bool(since[row] < 0),
                 float(values[row]),
                 limits,
-                stays,
                 words,
             )
             if since[row]
@@ -283,7 +291,7 @@ def test_gaps_infinities_and_late_values_never_poison_a_series(odd):
     st.lists(st.tuples(st.integers(-(2**40), 2**43), st.floats(width=32)), min_size=1, max_size=60), st.integers(1, 12)
 )
 def test_any_time_and_any_value_leave_a_state_that_is_finite_and_goes_on(series, members):
-    limits, stays = monitors.limits_of(KINDS["streetlight"].properties["voltage"])
+    limits = monitors.limits_of(KINDS["streetlight"].properties["voltage"])
     state, devices, groups = usual.new_series(1), cadence.new_devices(1), monitors.new_groups(2)
     n = len(series)
     at, values = np.array([at for at, _ in series], np.int64), np.array([value for _, value in series], np.float64)
@@ -291,7 +299,7 @@ def test_any_time_and_any_value_leave_a_state_that_is_finite_and_goes_on(series,
     hear(devices, slots, at, since, changes)
     said, of = np.zeros(n, np.int32), np.zeros(1, np.int32)
     count = np.array([members, 0], np.int32)
-    run(state, groups, of, count, slots, at, since, values, limits, stays, said)
+    run(state, groups, of, count, slots, at, since, values, limits, said)
     for field in ("level", "left", "scale", "hour_sum", "hour_scale", "before", "since"):
         assert np.isfinite(state[field]).all(), field
     assert np.isfinite(devices["interval"]).all()
