@@ -113,8 +113,8 @@ class Stuck(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Spike(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Alarm when a value jumps by more than `threshold` of what is usual for the series at that hour (a sd), and by at
-    least `min_jump`, and comes back within three readings.
+    """Alarm when a value stands out from both its neighbours by more than `threshold` of what is usual for the series
+    (a sd), and by at least `min_jump`; it may stay out for three readings.
     """
 
     on: bool = True

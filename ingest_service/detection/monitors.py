@@ -41,6 +41,7 @@ SUSPECT = 4.0  # sd of a step from which a jump is looked at: one in 16,000, twe
 READINGS_OUT = 3  # at most, of a spike; the shortest level shift is told from it by READINGS_SHIFTED
 READINGS_SHIFTED = 6
 SWITCHES = 8.0  # scales between neighbouring hours: twice what is suspected, so no slope of a usual day
+CALM = 1 / 8  # of a spike's size, is calm after it: noise of half its size is so calm once in five readings
 QUIET = 3  # readings after a spike came back before it is called one: a burst of noise is rarely as calm
 OFTEN = 2.5  # sd that a normal step exceeds one time in eighty, half of them back towards what is usual
 OFTEN_BY = OFTEN * np.sqrt(OCTAVES)  # by how careful a series has become
@@ -53,8 +54,13 @@ CALMS_DAYS = 12  # after which a hang is taken for as likely as before
 HANGS = 0.92  # share of repeats of a value that hangs, by fits and starts too
 DRIFTED = 4.5  # sd of the slow mean
 AGAIN = 3  # quarters of an octave by which each alarm makes its own repetition harder: a nuisance gets rarer
+FORGIVING_DAYS = 32  # a quarter of an octave each: with AGAIN, a nuisance comes to one alarm in a hundred days
+FORGIVING_DAYS_SLOW = 3  # the same of the slow mean, whose margin was learnt of fourteen half days only
 MOST_HELD = 36.0  # readings; three hours at five minutes
-MARGIN = 1.25  # by which what was seen while learning must be exceeded
+MARGIN = 1.25  # by which the slow mean must exceed what was seen of it while learning
+# The same of jumps. The largest of n exponential values is ln(n): one that comes in a thousand days is this much larger
+# than the largest of a week, at a report in five minutes (and 1.72 at one in ten).
+MARGIN_OF_JUMPS = math.log(288_000) / math.log(2_016)
 CAME_BACK = 16  # `jump` from here on: readings since it came back
 SETTLED = 6  # half days
 LEAST_DIGITS = 2.0  # units of resolution that an expected value needs before a ratio to it means anything
@@ -200,11 +206,13 @@ def octaves(ratio: float) -> int:
 
 
 @numba.extending.register_jitable  # type: ignore[untyped-decorator]
-def _peaks(series: Any, size: float, lively: float, floor: float) -> None:
-    """A step of this size belongs to what the hour may bring. After the first week an hour's liveliness grows by no
-    more at a time than a jump is suspected from.
+def _peaks(series: Any, step: float, lively: float, limits: Any) -> None:
+    """A step belongs to what the hour may bring; a bin is emptied, and that says nothing of how it rises. After the
+    first week an hour's liveliness grows by no more at a time than a jump is suspected from.
     """
-    least = max(float(series.scale), 0.3 * floor)
+    if limits.emptied and step < 0.0:
+        return
+    size, least = abs(step), max(float(series.scale), 0.3 * limits.floor)
     if whole(series.hours) >= LEARNING_HOURS:
         size = min(size, 1.5 * SUSPECT * least * lively)
     peak = whole(series.hour_peak)
@@ -288,13 +296,13 @@ def _slowly(series: Any, score: float) -> int:
     days = min(hours // 24, usual.DAYS_KEPT)
     sd = math.sqrt(usual.SLOWLY / (2 - usual.SLOWLY) * (1 + lasts) / (1 - lasts) * (1 + 1.0 / days))
     ratio = abs(slow) / (DRIFTED * sd)
-    care = float(OCTAVES[whole(series.slow_care)])
+    care = float(OCTAVES[usual.care(series, usual.SLOW)])
     if hours < LEARNING_HOURS:
         if ratio * MARGIN > care:
-            series.slow_care = octaves(ratio * MARGIN)
+            usual.take_care(series, usual.SLOW, octaves(ratio * MARGIN))
         return 0
     if ratio > care and not active & (DRIFT | LEVEL_SHIFT | UNIT_ERROR):
-        series.slow_care = min(120, whole(series.slow_care) + AGAIN)
+        usual.take_care(series, usual.SLOW, usual.care(series, usual.SLOW) + AGAIN)
         return DRIFT
     return DRIFT << CLEARED if active & DRIFT and ratio < 0.5 * care else 0
 
@@ -317,29 +325,43 @@ def _settle(series: Any) -> int:
 
 
 @numba.extending.register_jitable  # type: ignore[untyped-decorator]
+def sd_of_six(series: Any) -> float:
+    """Of the mean of six readings of an autoregressive series from where it was, in steps: variance 1/6 to 91/36."""
+    keeps = float(series.keeps) * SHARE
+    return math.sqrt(0.17 + 2.36 * keeps * keeps * keeps * keeps)
+
+
+@numba.extending.register_jitable  # type: ignore[untyped-decorator]
+def _put_up_with(series: Any, size: float, scale: float, limits: Any) -> None:
+    """In the first week: a shift of this size is none, nor is what comes but once in a thousand days. Of what is
+    emptied so is any rise, in scales of the whole day: what somebody brings may come at another hour.
+    """
+    ratio = MARGIN_OF_JUMPS * size / (limits.shift * scale * sd_of_six(series))
+    if ratio > float(OCTAVES[usual.care(series, usual.SHIFTS)]):
+        usual.take_care(series, usual.SHIFTS, octaves(ratio))
+
+
+@numba.extending.register_jitable  # type: ignore[untyped-decorator]
 def _shifted(series: Any, mean: float, scale: float, often: int, dt_ms: int, limits: Any) -> int:
     """READINGS_SHIFTED readings stayed away from where the series was, by `mean`."""
     series.jump = 0
-    _peaks(series, abs(mean), usual.liveliness(series, whole(series.hour)), limits.floor)
+    _peaks(series, mean, usual.liveliness(series, whole(series.hour)), limits)
     active, calm = whole(series.active), whole(series.calm)
     if often >= NOISY - 1 or active & UNIT_ERROR:
-        return 0
-    keeps = float(series.keeps) * SHARE
-    # Variance of the mean of six readings of an autoregressive series from where it was: 1/6 to 91/36 steps.
-    sd = scale * math.sqrt(0.17 + 2.36 * keeps * keeps * keeps * keeps)
-    care = float(OCTAVES[whole(series.care)])
-    ratio = abs(mean) / (limits.shift * sd)
-    if ratio < care:
         return 0
     hours = whole(series.hours)
     if hours < usual.TEXTURE_HOURS or (limits.emptied and mean < 0):
         return 0
+    care = usual.care(series, usual.SHIFTS)
+    ratio = abs(mean) / (limits.shift * scale * sd_of_six(series))
     if hours < LEARNING_HOURS:
-        series.care = octaves(MARGIN * ratio)
-    elif ratio > care:
-        series.care = min(120, whole(series.care) + AGAIN)
-    if abs(mean) < limits.shift_min or ratio < care:
+        _put_up_with(
+            series, abs(mean), max(float(series.scale), 0.3 * limits.floor) if limits.emptied else scale, limits
+        )
+    if abs(mean) < limits.shift_min or ratio < float(OCTAVES[care]):
         return 0
+    if hours >= LEARNING_HOURS:
+        usual.take_care(series, usual.SHIFTS, care + AGAIN)
     series.level = float(series.level) + mean  # from now on; the hours of the day stay as they are around it
     down = 0x80 if mean < 0 else 0
     if active & (LEVEL_SHIFT | RATE_OF_CHANGE):
@@ -352,35 +374,102 @@ def _shifted(series: Any, mean: float, scale: float, often: int, dt_ms: int, lim
 
 
 @numba.extending.register_jitable  # type: ignore[untyped-decorator]
-def _spiked(series: Any, scale: float, often: int, limits: Any) -> int:
+def _stands_out(series: Any, size: float, base: float, limits: Any) -> float:
+    """By how much one reading stands out, as a share of what noise between two neighbours may; from 1 on: a spike."""
+    keeps = float(series.keeps) * SHARE
+    sd = base / math.sqrt(1.0 + keeps * keeps)
+    return float(size / (limits.spike * sd * float(OCTAVES[usual.care(series, usual.SPIKES)])))
+
+
+@numba.extending.register_jitable  # type: ignore[untyped-decorator]
+def _spiked(series: Any, base: float, often: int, limits: Any) -> int:
     """A jump came back and QUIET readings followed."""
     series.jump = 0
+    size, lively = abs(float(series.since)), usual.liveliness(series, whole(series.hour))
     if often >= NOISY - 1 or whole(series.active) & UNIT_ERROR:
+        _peaks(series, float(series.since), lively, limits)
         return 0
-    size, keeps = abs(float(series.since)), float(series.keeps) * SHARE
-    care = float(OCTAVES[whole(series.care)])
-    ratio = size / (limits.spike * scale / math.sqrt(1.0 + keeps * keeps))  # sd of one reading between its neighbours
-    if ratio < care or size < limits.spike_min or not math.isfinite(limits.spike):
-        _peaks(series, size, usual.liveliness(series, whole(series.hour)), limits.floor)
+    ratio = _stands_out(series, size, base, limits)
+    hours, care = whole(series.hours), usual.care(series, usual.SPIKES)
+    learns = usual.TEXTURE_HOURS <= hours < LEARNING_HOURS
+    if learns and MARGIN_OF_JUMPS * ratio >= 1.0:
+        usual.take_care(series, usual.SPIKES, care + octaves(MARGIN_OF_JUMPS * ratio))
+    if ratio < 1.0 or size < limits.spike_min:
+        _peaks(series, float(series.since), lively, limits)
         return 0
-    hours = whole(series.hours)
     if hours < usual.TEXTURE_HOURS:
         return SPIKE & ~whole(series.active) if ratio > 2.0 else 0
-    series.care = octaves(MARGIN * ratio) if hours < LEARNING_HOURS else min(120, whole(series.care) + AGAIN)
+    if not learns:
+        usual.take_care(series, usual.SPIKES, care + AGAIN)
     return SPIKE & ~whole(series.active)  # type: ignore[no-any-return]
 
 
 @numba.extending.register_jitable  # type: ignore[untyped-decorator]
+def comes_back(out: float, back: float) -> bool:
+    """Whether a step back undoes one out, and is no greater step of its own."""
+    return 0.5 * out <= back <= 2.0 * out
+
+
+@numba.extending.register_jitable  # type: ignore[untyped-decorator]
+def _own(sign: float, moved: float) -> float:
+    """What of an unexpected step the value itself made: who stays where it was has not jumped, whatever its peers and
+    the hour do.
+    """
+    if sign > 0.0:
+        return max(0.0, min(sign, moved))
+    return min(0.0, max(sign, moved))
+
+
+@numba.extending.register_jitable  # type: ignore[untyped-decorator]
+def _stood_out(series: Any, x: float, left: float, base: float, limits: Any) -> bool:
+    """Whether the last reading stood out from both its neighbours, however lively the hour: what switches, is emptied
+    or goes on after a pause steps one way only. `since` is then by how much.
+    """
+    out = float(series.left) - float(series.before)
+    if abs(out) * 1.4142135623730951 < limits.spike * base:
+        return False
+    way = 1.0 if out > 0.0 else -1.0
+    back = (
+        min(float(series.left) - left, float(series.last) - x)
+        if way > 0
+        else min(left - float(series.left), x - float(series.last))
+    )
+    size = min(abs(out), back)
+    least = 1.0 if whole(series.hours) >= LEARNING_HOURS else 1.0 / MARGIN_OF_JUMPS
+    if not comes_back(abs(out), back) or _stands_out(series, size, base, limits) < least:
+        return False
+    series.since = size * way
+    return True
+
+
+@numba.extending.register_jitable  # type: ignore[untyped-decorator]
+def _switches(series: Any, x: float, scale: float, limits: Any) -> bool:
+    """Whether neighbouring hours differ so much that a value between them is one of theirs, come early or late."""
+    return not limits.emptied and usual.beside(series, whole(series.hour), x, SWITCHES * scale)
+
+
+@numba.extending.register_jitable  # type: ignore[untyped-decorator]
 def _jumps(
-    series: Any, x: float, left: float, z: float, expects: float, scale: float, often: int, dt_ms: int, limits: Any
+    series: Any,
+    x: float,
+    left: float,
+    own: float,
+    expects: float,
+    base: float,
+    scale: float,
+    often: int,
+    dt_ms: int,
+    limits: Any,
 ) -> int:
     """A jump is under way: does it come back, stay, or is it another unit?"""
     jump = whole(series.jump)
     if jump >= CAME_BACK:
-        if jump - CAME_BACK >= QUIET:
-            return _spiked(series, scale, often, limits)  # type: ignore[no-any-return]
-        series.jump = jump + 1 if abs(z) < SUSPECT - 1.0 else 0
-        return 0
+        if abs(own) >= max((SUSPECT - 1.0) * scale, CALM * abs(float(series.since))):
+            _peaks(series, float(series.since), usual.liveliness(series, whole(series.hour)), limits)
+            series.jump = 0
+            return 0
+        series.jump = jump + 1
+        return _spiked(series, base, often, limits) if jump + 1 - CAME_BACK >= QUIET else 0
     before, mean = float(series.before), float(series.since) / jump
     off = left - before
     if whole(series.active) & UNIT_ERROR:
@@ -394,21 +483,27 @@ def _jumps(
             series.since = 3 * off
         return 0
     if abs(off) < 0.5 * abs(mean) or off * mean < 0:
-        switched = usual.beside(series, whole(series.hour), expects + mean, SWITCHES * scale)
-        series.jump = CAME_BACK if jump <= READINGS_OUT and not switched else 0
-        series.since = mean
+        back = (float(series.last) - x) * (1.0 if mean > 0.0 else -1.0)  # of the value, whatever is expected of it
+        series.jump = CAME_BACK if jump <= READINGS_OUT and comes_back(abs(mean), back) else 0
+        series.since = min(abs(mean), back) * (1.0 if mean > 0.0 else -1.0)
+        if whole(series.jump) == 0:
+            _peaks(series, mean, usual.liveliness(series, whole(series.hour)), limits)
         return 0
     series.since = float(series.since) + off
     series.jump = jump + 1
-    switches = jump >= 2 and usual.beside(series, whole(series.hour), x, SWITCHES * scale)
     known = whole(series.hours) >= usual.DAY_HOURS  # a lamp that lights for the first time is no other unit
-    if jump + 1 == 3 and limits.unit and known and not switches:
+    if jump + 1 == 3 and limits.unit and known and not _switches(series, x, base, limits):
         ratio = unit_of(x, expects, scale, limits.floor)
         sought = ratio > 1.0 or (ratio > 0.0 and not limits.emptied)
         if sought and unit_of(expects + mean, expects, scale, limits.floor) == ratio:
             series.calm = whole(series.calm) & 0x0F
             return UNIT_ERROR
-    if jump + 1 >= READINGS_SHIFTED and switches and not whole(series.active) & (LEVEL_SHIFT | RATE_OF_CHANGE):
+    if (
+        jump + 1 >= READINGS_SHIFTED
+        and _switches(series, x, scale, limits)
+        and not whole(series.active) & (LEVEL_SHIFT | RATE_OF_CHANGE)
+    ):
+        _peaks(series, mean, usual.liveliness(series, whole(series.hour)), limits)
         series.jump = 0
         return 0
     if jump + 1 >= READINGS_SHIFTED:
@@ -417,12 +512,12 @@ def _jumps(
 
 
 @numba.extending.register_jitable  # type: ignore[untyped-decorator]
-def _learn(series: Any, left: float, sign: float, last_left: float, lively: float, floor: float) -> None:
+def _learn(series: Any, left: float, sign: float, own: float, last_left: float, lively: float, limits: Any) -> None:
     """The series' usual step and how long a deviation lasts, from a reading in which no jump is looked at."""
     hours, n = whole(series.hours), whole(series.hour_n)
     weight = 1.0 / (n + 2) if hours == 0 and n < 60 else 1.0 / 64 if hours < usual.DAY_HOURS else 1.0 / 256
     scale, keeps = float(series.scale), float(series.keeps) * SHARE
-    least = max(scale, 0.3 * floor)
+    least = max(scale, 0.3 * limits.floor)
     size = abs(sign) * SD_OF_MEAN_DEVIATION
     begins = hours == 0 and n < WARM_READINGS
     series.scale = scale + weight * ((size if begins else min(size, CLIP * SD_OF_MEAN_DEVIATION * least)) - scale)
@@ -431,7 +526,9 @@ def _learn(series: Any, left: float, sign: float, last_left: float, lively: floa
     r = max(-CLIP, min(CLIP, last_left * most / least))
     series.keeps = int(max(0.0, min(0.999, keeps + min(weight, 0.1) * e * r * most)) * 65535 + 0.5)
     if hours > 0 or n >= WARM_READINGS:
-        _peaks(series, abs(sign), lively, floor)
+        _peaks(series, own, lively, limits)
+    if limits.emptied and own > SUSPECT * least and usual.TEXTURE_HOURS <= hours < LEARNING_HOURS:
+        _put_up_with(series, own, least, limits)
 
 
 def step(
@@ -475,12 +572,15 @@ def step(
     last_left = left if first or resumes else float(series.left)
     sign = left - float(series.keeps) * SHARE * last_left if not (first or resumes) else 0.0
     lively = usual.liveliness(series, hour)
-    scale = max(float(series.scale), 0.3 * floor) * lively
+    base = max(float(series.scale), 0.3 * floor)
+    scale = base * lively
     if hours >= usual.DAY_HOURS and not limits.emptied:
-        scale = max(scale, 0.3 * float(usual.UNIT[whole(series.exponent) + 64]))
+        told_in = 0.3 * float(usual.UNIT[whole(series.exponent) + 64])
+        base, scale = max(base, told_in), max(scale, told_in)
     if whole(series.repeats) > 1:
         scale *= math.sqrt(min(float(series.repeats), MOST_HELD))  # what is told in steps has gone on meanwhile
-    z = sign / scale
+    own = _own(sign, x - float(series.last)) if not first else 0.0
+    z = own / scale
     warm = hours > 0 or whole(series.hour_n) >= WARM_READINGS
     jump = whole(series.jump)
     if resumes and jump:
@@ -506,7 +606,7 @@ def step(
     if warm and not first:
         lots = (
             whole(series.lively) << 1
-            | (1 if abs(z) >= float(OFTEN_BY[whole(series.care)]) and sign * last_left < 0.0 else 0)
+            | (1 if abs(z) >= float(OFTEN_BY[usual.care(series, usual.SHIFTS)]) and sign * last_left < 0.0 else 0)
         ) & 0xFFFF
         series.lively = lots
         often = bits(lots)
@@ -518,11 +618,13 @@ def step(
         if often == 0:
             changed |= (SPIKE & active) << CLEARED
         if jump:
-            changed |= _jumps(series, x, left, z, expects, scale, often, dt_ms, limits)
+            changed |= _jumps(series, x, left, own, expects, base, scale, often, dt_ms, limits)
+        elif not resumes and _stood_out(series, x, left, base, limits):
+            series.jump = CAME_BACK
         elif suspect:
-            series.before = left - sign
             series.since = sign
             series.jump = 1
+            own = sign
         left = x - float(series.level) - day - peers
     if changed:
         told.expects = expects
@@ -531,11 +633,13 @@ def step(
 
     if not whole(series.active) & UNIT_ERROR:
         if not first and ((jump == 0 and not suspect) or jump >= CAME_BACK) and not resumes:
-            _learn(series, left, sign, last_left, lively, floor)
+            _learn(series, left, sign, own, last_left, lively, limits)
         if jump == 0 or jump >= CAME_BACK or hours < usual.DAY_HOURS:
             series.hour_sum = float(series.hour_sum) + left
             series.hour_n = min(255, whole(series.hour_n) + 1)
             series.hour_changes = min(255, whole(series.hour_changes) + (0 if same else 1))
+    if not 1 < whole(series.jump) < CAME_BACK:
+        series.before = left - own
     series.left = left
     series.last = x
     series.active = (whole(series.active) | changed & 0xFF) & ~(changed >> CLEARED) & 0xFF
@@ -546,20 +650,31 @@ def step(
 
 
 @numba.extending.register_jitable  # type: ignore[untyped-decorator]
+def _forgive(series: Any, day: int) -> None:
+    """What was learnt from alarms, and from a first week that may have been unlike all others, fades."""
+    if day % FORGIVING_DAYS == 0:
+        usual.take_care(series, usual.SHIFTS, usual.care(series, usual.SHIFTS) - 1)
+        usual.take_care(series, usual.SPIKES, usual.care(series, usual.SPIKES) - 1)
+    if day % FORGIVING_DAYS_SLOW == 0:
+        usual.take_care(series, usual.SLOW, usual.care(series, usual.SLOW) - 1)
+    if day % CALMS_DAYS == 0:
+        series.hang = max(whole(series.hang) & 0x3FFF, whole(series.hang) - 0x4000)
+
+
+@numba.extending.register_jitable  # type: ignore[untyped-decorator]
 def _hour(series: Any, at_s: int, hour: int, limits: Any) -> int:
     """The hour is over: learn from it, and judge what is slow."""
     changed = 0
     if whole(series.hour) >= 0:
-        before = whole(series.hours)
+        expected = usual.of_day(series, at_s % 86400)
         score = usual.fold(series, at_s // 86400, limits.floor)
         hours = whole(series.hours)
-        if before < usual.DAY_HOURS and hours == usual.DAY_HOURS and not limits.emptied:
-            series.left = float(series.left) - usual.of_day(series, at_s % 86400)
-        if hour == 0 and at_s // 86400 % 3 == 0 and hours >= LEARNING_HOURS:
-            series.care = max(0, whole(series.care) - 1)
-            series.slow_care = max(0, whole(series.slow_care) - 1)
-            if at_s // 86400 % CALMS_DAYS == 0:
-                series.hang = max(whole(series.hang) & 0x3FFF, whole(series.hang) - 0x4000)
+        if not limits.emptied:  # what was left of the last value, by what is expected from now on
+            learnt = usual.of_day(series, at_s % 86400) - expected
+            series.left = float(series.left) - learnt
+            series.before = float(series.before) - learnt
+        if hour == 0 and hours >= LEARNING_HOURS:
+            _forgive(series, at_s // 86400)
         if hours > usual.SLOW_HOURS and limits.drift and not limits.emptied:
             changed |= _slowly(series, score)
         if hour % 12 == 0:

@@ -19,7 +19,7 @@ from ingest_service.detection.fleet import GROUP, Fleet
 from ingest_service.detection.peers import NOBODY
 
 MAX_BYTES = 1 << 31  # of a shard when decompressed
-FORMAT = 5
+FORMAT = 6
 AGENT = "/agent"
 _decompressor = zstandard.ZstdDecompressor()
 

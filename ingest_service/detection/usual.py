@@ -53,8 +53,10 @@ SERIES = np.dtype(
         ("jump", np.uint8),  # state of the jump that is being looked at
         ("exponent", np.int8),  # of the unit in which `day` is kept
         ("score", np.int8),  # of the last hour, in 1/8
-        ("care", np.uint8),  # how much more than by theory a jump must be, in quarters of an octave
-        ("slow_care", np.uint8),
+        (
+            "cares",
+            np.uint16,
+        ),  # how much more than by theory it must be, in quarters of an octave: 5 bits each of `care`
         (
             "calm",
             np.uint8,
@@ -79,6 +81,8 @@ HOUR_BEFORE = (HOUR_OF + 23) % 24
 # Of the twelve that share two hours each, the one nearer to each hour besides its own.
 NEARER = np.array([(hour // 2 + (1 if hour % 2 else 11)) % 12 for hour in range(24)])
 GOLDEN = 0.6180339887498949
+SHIFTS, SPIKES, SLOW = 0, 5, 10  # where `cares` keeps the care that is taken with each
+MOST_CARE = 31  # 2^7.75: two hundred times what theory says
 
 
 @register_jitable  # type: ignore[untyped-decorator]
@@ -124,13 +128,24 @@ def forget(series: Any) -> None:
     series.jump = 0
     series.exponent = -64
     series.score = 0
-    series.care = 0
-    series.slow_care = 0
+    series.cares = 0
     series.calm = 0
     for i in range(24):
         series.day[i] = 0
     for i in range(12):
         series.texture[i] = 0
+
+
+@register_jitable  # type: ignore[untyped-decorator]
+def care(series: Any, of: int) -> int:
+    """Quarters of an octave by which SHIFTS, SPIKES or SLOW must exceed what theory says."""
+    return whole(series.cares) >> of & MOST_CARE  # type: ignore[no-any-return]
+
+
+@register_jitable  # type: ignore[untyped-decorator]
+def take_care(series: Any, of: int, quarters: int) -> None:
+    """Set it."""
+    series.cares = whole(series.cares) & ~(MOST_CARE << of) | max(0, min(MOST_CARE, quarters)) << of
 
 
 @register_jitable  # type: ignore[untyped-decorator]

@@ -114,9 +114,110 @@ def test_a_jump_out_of_the_noise_is_a_spike_and_shows_what_was_expected():
     values = ordinary(200)
     values[150] += 25
     found = examine(Fleet(KINDS), "streetlight", "voltage", values)
-    assert told(found) == [("spike", "voltage", True, 155), ("spike", "voltage", False, 167)]
+    assert told(found) == [("spike", "voltage", True, 154), ("spike", "voltage", False, 167)]
     assert found[0].low < found[0].expected < found[0].high
     assert abs(found[0].expected - 221) < 6
+
+
+def of_days(days, day, seed=1, noise=0.3):
+    """Readings at five minutes of a day's 24 hours' levels, which change at half past."""
+    rng = np.random.default_rng(seed)
+    step = np.arange(288 * days)
+    hour = (step + 6) % 288 // 12
+    return np.round(np.array(day, float)[hour] + rng.normal(0, noise, len(step)), 1)
+
+
+LAMP = [100.0] * 6 + [2.0] * 12 + [100.0] * 6
+FIVE = 5 * MINUTE
+MIDNIGHT_MS = NOW_MS - NOW_MS % (24 * 60 * MINUTE)
+
+
+def spikes(kind, name, values, **more):
+    """(row of the alarm) of each spike, of readings at five minutes from midnight."""
+    found = examine(Fleet(KINDS), kind, name, values, start_ms=MIDNIGHT_MS, step_ms=FIVE, **more)
+    return [(item.at_ms - MIDNIGHT_MS) // FIVE for item in found if item.detector == "spike" and item.begins]
+
+
+def test_one_reading_that_stands_out_is_a_spike_in_the_hour_in_which_a_lamp_switches():
+    values = of_days(10, LAMP)
+    assert spikes("streetlight", "power_consumption", values) == []
+    row = 9 * 288 + 18 * 12  # half an hour after it was lit
+    values[row] -= 40
+    assert spikes("streetlight", "power_consumption", values) == [row + 4]
+
+
+def test_a_lamp_that_is_lit_earlier_than_yesterday_is_neither_a_spike_nor_another_unit():
+    values = of_days(10, LAMP)
+    row = 9 * 288 + 17 * 12 - 6
+    values[row : row + 12] = 100.0 + values[row : row + 12] % 1
+    found = examine(Fleet(KINDS), "streetlight", "power_consumption", values, start_ms=MIDNIGHT_MS, step_ms=FIVE)
+    assert [item for item in found if item.detector != "daylight"] == []
+
+
+def test_a_step_of_its_own_after_a_spike_does_not_hide_it():
+    values = of_days(10, [20.0] * 24)
+    row = 9 * 288 + 100
+    values[row] += 40
+    values[row + 3 :] += 4
+    assert spikes("streetlight", "power_consumption", values) == [row + 4]
+
+
+def test_what_the_peers_do_is_no_spike_of_one_that_follows():
+    values = np.array([of_days(10, LAMP, seed=seed) for seed in range(6)])
+    lit = 9 * 288 + 18 * 12 - 6
+    values[0, lit : lit + 3] = values[0, lit - 3 : lit]  # a quarter of an hour after the others
+    fleet = Fleet(KINDS)
+    fleet.group("streetlight", np.zeros(6, np.int32))
+    n = values.size
+    columns = empty_columns(KINDS["streetlight"], n)
+    columns["power_consumption"] = values.T.ravel().astype(columns["power_consumption"].dtype)
+    slot, row = np.tile(np.arange(6), n // 6), np.repeat(np.arange(n // 6), 6)
+    at_ms = MIDNIGHT_MS + row * FIVE + slot
+    block = Block("streetlight", slot.astype(np.int32) + 1, slot, at_ms, np.zeros(n, np.int32), columns)
+    found = fleet.examine([block], {})
+    assert [item for item in found if item.property == "power_consumption" and item.detector == "spike"] == []
+
+
+def bin_weights(days, seed=1):
+    """Kilograms at ten minutes, filling by what people bring, emptied at eight."""
+    rng = np.random.default_rng(seed)
+    step = np.arange(144 * days)
+    brought = rng.gamma(0.5, 1.0, len(step))
+    day = np.maximum(0, (step - 48) // 144 + 1)
+    total = np.cumsum(brought)
+    start = np.array([0.0, *(total[48 + 144 * n] for n in range(int(day.max())))])
+    return np.round(total - start[day] + rng.normal(0, 0.4, len(step)), 1)
+
+
+def test_what_is_brought_to_a_bin_is_no_shift_and_ten_times_as_much_is():
+    step_ms, alarms = 10 * MINUTE, 0
+
+    def shifts(values):
+        found = examine(Fleet(KINDS), "waste_container", "cargo_weight", values, start_ms=MIDNIGHT_MS, step_ms=step_ms)
+        return [told for told in found if told.detector == "level_shift" and told.begins]
+
+    for seed in range(20):
+        values = bin_weights(21, seed)
+        alarms += len(shifts(values))
+        row = 15 * 144 + 12  # at two o'clock
+        values[row : row + 36] += 100
+        assert (row + 5) * step_ms + MIDNIGHT_MS in [item.at_ms for item in shifts(values)]
+    assert alarms <= 2  # in 280 days
+
+
+def test_a_bins_reading_that_stands_out_is_a_spike_in_the_hour_in_which_it_is_emptied():
+    values = bin_weights(12)
+    row = 11 * 144 + 48 + 8
+    values[row] += 40
+    found = examine(Fleet(KINDS), "waste_container", "cargo_weight", values, start_ms=MIDNIGHT_MS, step_ms=10 * MINUTE)
+    assert [(item.detector, item.begins) for item in found][:1] == [("spike", True)]
+
+
+def test_cares_share_a_word_and_leave_each_other_alone():
+    series = usual.new_series(1)[0]
+    for of, quarters in ((usual.SHIFTS, 7), (usual.SPIKES, 40), (usual.SLOW, 3), (usual.SHIFTS, -1)):
+        usual.take_care(series, of, quarters)
+    assert [usual.care(series, of) for of in (usual.SHIFTS, usual.SPIKES, usual.SLOW)] == [0, usual.MOST_CARE, 3]
 
 
 def test_switching_a_lamp_on_is_no_spike():
