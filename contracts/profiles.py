@@ -37,6 +37,7 @@ CONDITIONS: dict[str, Label] = {
     "unchanging": {"en": "Unchanging", "ko": "변화 없음"},
     "daylight": {"en": "Lit against the sun", "ko": "점소등 불일치"},
     "novelty": {"en": "Unusual pattern", "ko": "특이 패턴"},
+    "error_value": {"en": "Error value", "ko": "오류값"},
     "agent_silent": {"en": "Agent silent", "ko": "에이전트 무응답"},
 }
 # What a fault is called where only a number fits (int16; 0: nothing, or merely noted). Numbers are only ever appended.
@@ -56,6 +57,7 @@ DETECTOR_CODES: dict[str, int] = {
     "unchanging": 13,
     "daylight": 14,
     "novelty": 15,
+    "error_value": 16,
 }
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
@@ -149,6 +151,16 @@ class Novelty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     severity: Severity = "info"
 
 
+class ErrorValue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Alarm when a number falls to one of `values`, which a broken counter says, and comes straight back to where it
+    was; clears after `clear_after_s` without.
+    """
+
+    values: tuple[float, ...]
+    clear_after_s: int = 86_400
+    severity: Literal["info", "warning", "critical"] = "warning"
+
+
 class Backwards(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A counter: a number that only ever rises, till `modulus`, where it begins again. Alarm when it falls; not when it
     begins at zero (a meter replaced) or loses what it counts in `restart_loss_s` (a device restarted): these are noted
@@ -186,7 +198,7 @@ class Daylight(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Detectors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a profile says of a property's detectors. Where it says nothing, those that learn work with their defaults;
-    `out_of_range` and `rate_of_change` need a limit, and `novelty` is asked for.
+    `out_of_range` and `rate_of_change` need a limit, and all from `novelty` on are asked for.
     """
 
     out_of_range: OutOfRange | None = None
@@ -198,6 +210,7 @@ class Detectors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     noise: Switch | None = None
     unit_error: Switch | None = None
     novelty: Novelty | None = None
+    error_value: ErrorValue | None = None
     backwards: Backwards | None = None
     unchanging: Unchanging | None = None
     daylight: Daylight | None = None
@@ -418,6 +431,11 @@ def _property_faults(key: str, name: str, item: Property) -> Iterable[tuple[str,
         yield f"{key}.detectors.novelty.threshold", novelty.threshold, "must lie between 0 and 1"
     if novelty is not None and novelty.clear_after < 1:
         yield f"{key}.detectors.novelty.clear_after", novelty.clear_after, "must be at least 1"
+    wrong = item.detectors.error_value
+    if wrong is not None and not wrong.values:
+        yield f"{key}.detectors.error_value.values", [], "names no value"
+    if wrong is not None and wrong.clear_after_s < 1:
+        yield f"{key}.detectors.error_value.clear_after_s", wrong.clear_after_s, "must be positive"
 
 
 def _word_faults(profile: Profile) -> Iterable[tuple[str, object, str]]:

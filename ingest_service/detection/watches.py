@@ -15,7 +15,7 @@ import numpy as np
 from contracts.log import log
 from contracts.profiles import Profile, Property
 from ingest_service.columns import Array, Block, as_float
-from ingest_service.detection import counters, daylight, novelty, unchanging
+from ingest_service.detection import counters, daylight, error_values, novelty, unchanging
 from ingest_service.detection.novelty import Novelty
 from ingest_service.detection.peers import NOBODY
 from ingest_service.detection.places import Places
@@ -58,6 +58,8 @@ def watches_of(profile: Profile) -> dict[str, Watch]:
             found.append(Counters(item))
         if item.detectors.novelty is not None:
             found.append(Unusual(item))
+        if item.detectors.error_value is not None:
+            found.append(Errors(item))
         if item.detectors.unchanging is not None:
             found.append(Words(item))
         if item.detectors.daylight is not None:
@@ -163,6 +165,40 @@ class Unusual(_Alone):
 
     def parameters(self) -> dict[str, Any]:
         return {"threshold": self._chosen.threshold, "clear_after": self._chosen.clear_after}
+
+
+class Errors(_Alone):
+    """A number that a broken device replaces by a value of its own."""
+
+    detector = "error_value"
+
+    def __init__(self, item: Property) -> None:
+        assert item.detectors.error_value is not None
+        self.property = item.name
+        self._item = item
+        self._chosen = item.detectors.error_value
+        self._limits = error_values.limits_of(item, item.detectors.error_value)
+        self.state: Any = error_values.new_state(0)  # record array
+
+    def grow(self, n: int) -> None:
+        self.state = _grown(self.state, error_values.new_state(n - len(self.state)))
+
+    def examine(self, block: Block) -> list[Noted]:
+        values, at_ms, n = as_float(self._item, block.columns[self.property]), block.observed_ms, len(block)
+        changes, before, fell_ms = np.zeros(n, np.uint8), np.empty(n), np.empty(n, np.int64)
+        if not error_values.run(self.state, block.slot, at_ms, values, self._limits, changes, before, fell_ms):
+            return []
+        found = []
+        for row in np.flatnonzero(changes).tolist():
+            begins, was = changes[row] == error_values.BEGINS, float(before[row])
+            detail = {"lasted_s": int(at_ms[row] - fell_ms[row]) // 1000, "error_at": int(fell_ms[row])}
+            value = float(values[row])
+            told = Noted(row, self.detector, True, value, expected=was, detail=detail)
+            found.append(told if begins else Noted(row, self.detector, False, value))
+        return found
+
+    def parameters(self) -> dict[str, Any]:
+        return {"values": list(self._chosen.values), "clear_after_s": self._chosen.clear_after_s}
 
 
 class Words(_Alone):

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts import profiles
-from contracts.profiles import Backwards, Property
+from contracts.profiles import Backwards, ErrorValue, Property
 from ingest_service.columns import NULL_INTEGER, Block, empty_columns
-from ingest_service.detection import counters, daylight, journal, saving, unchanging
+from ingest_service.detection import counters, daylight, error_values, journal, saving, unchanging
 from ingest_service.detection.fleet import Fleet
 from ingest_service.registry import About, Registry
 
@@ -151,12 +151,9 @@ def past(some):
     return [
         *(("parking_spot", bay, -600 + 3 * k, (k + bay) // 2 % 2, 0.0) for k in range(200) for bay in range(1, BAYS)),
         *(("parking_spot", 0, -600 + 3 * k, 0, 0.0) for k in range(200)),
-        *(
-            ("off_street_parking", place, -600 + 3 * k, 99 - k % 2, 0.0)
-            for k in range(200)
-            for place in range(1, GARAGES)
-        ),
-        *(("off_street_parking", 0, -600 + 24 * k, 0, 0.0) for k in range(25)),
+        *(("off_street_parking", place, -200 + k, 99 - k % 2, 0.0) for k in range(200) for place in range(1, GARAGES)),
+        *(("off_street_parking", 0, -200 + k, 0, 0.0) for k in range(200)),
+        *(("off_street_parking", 1, k, 99 * (k != 1), 0.0) for k in range(3)),
         *(("meter", meter, -60 + k, 0, 700.0 + k) for k in range(60) for meter in range(2)),
         *some,
     ]
@@ -176,6 +173,7 @@ def test_findings_do_not_depend_on_how_the_stream_is_cut_into_flushes(kinds, som
     assert sorted(found) == expected
     assert any("unchanging" in item and "'available_spot_number'" in item for _, item in expected)
     assert any("unchanging" in item and "'status'" in item for _, item in expected)
+    assert any("error_value" in item for _, item in expected)
     assert cut.save() == whole.save()
 
 
@@ -233,6 +231,28 @@ def test_the_compiled_counter_is_the_plain_step_bit_for_bit(series, modulus):
     expected = [counters.step(plain[0], int(at[row]), float(values[row]), limits) for row in range(len(series))]
     assert changes.tolist() == expected
     assert compiled.tobytes() == plain.tobytes()
+
+
+counted = st.sampled_from([0.0, -0.0, 1.0, 50.0, 51.0, 99.0, -1.0, float("nan"), float("inf"), 1e300])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(-3, 40), counted), max_size=80))
+def test_the_compiled_error_value_is_the_plain_step_bit_for_bit(series):
+    item = Property(type="number", label={}, ngsi="n", name="n", decimals=0, plausible=(-1, 100))
+    limits = error_values.limits_of(item, ErrorValue((0.0, -1.0), clear_after_s=36_000))
+    start = [(k, 50.0 + k % 2) for k in range(30)]
+    steps = [(5, value) for _, value in start] + series
+    at = np.cumsum([minutes for minutes, _ in steps]) * 60_000
+    values = np.array([value for _, value in steps])
+    compiled, plain = error_values.new_state(1), error_values.new_state(1)
+    changes, fell = np.zeros(len(steps), np.uint8), np.empty(len(steps), np.int64)
+    zeros = np.zeros(len(steps), np.int64)
+    error_values.run(compiled, zeros, at, values, limits, changes, np.empty(len(steps)), fell)
+    expected = [error_values.step(plain[0], int(at[row]), float(values[row]), limits) for row in range(len(steps))]
+    assert changes.tolist() == expected
+    assert compiled.tobytes() == plain.tobytes()
+    assert np.isfinite(float(compiled[0].moves))
 
 
 @settings(max_examples=60, deadline=None)

@@ -117,6 +117,12 @@ def test_a_new_kind_is_one_file_in_a_folder_of_its_own(tmp_path):
         ("threshold = 0.8", "threshold = 1.0", "properties.pm25.detectors.novelty.threshold = 1.0"),
         ("clear_after = 6", "clear_after = 0", "properties.pm25.detectors.novelty.clear_after = 0"),
         ("{ threshold = 12.0 }", '{ }\ndetectors.daylight = { lit = ["x"] }', "properties.pm25.detectors = 'number'"),
+        ("{ threshold = 12.0 }", "{ }\ndetectors.error_value = { values = [] }", "error_value.values = []"),
+        (
+            "{ threshold = 12.0 }",
+            "{ }\ndetectors.error_value = { values = [0.0], clear_after_s = 0 }",
+            "error_value.clear_after_s = 0",
+        ),
         (
             "{ threshold = 12.0 }",
             '{ }\ndetectors.unchanging = { ignore = ["0"] }',
