@@ -77,6 +77,14 @@ def is_null(item: Property, column: Array) -> Array:
     return mask
 
 
+def rounded(values: Array) -> Array:
+    """Numbers as float4, NaN for null; beyond its range infinite. -0.0 is 0.0: the columnstore keeps one of the two."""
+    with np.errstate(over="ignore"):
+        found: Array = values.astype(np.float32)
+    found += np.float32(0)
+    return found
+
+
 def empty_columns(profile: Profile, n: int) -> dict[str, Array]:
     """Columns of n nulls for every property of the kind."""
     return {name: np.full(n, null_of(item), DTYPES[item.type]) for name, item in profile.properties.items()}

@@ -16,7 +16,7 @@ import numpy as np
 from contracts.profiles import Profile, Property
 from contracts.reasons import Reason
 from ingest_service.bodies import Group, Refusal, content_of, storable
-from ingest_service.columns import DTYPES, NULL_CODE, NULL_INTEGER, Array, Block, is_null
+from ingest_service.columns import DTYPES, NULL_CODE, NULL_INTEGER, Array, Block, is_null, rounded
 from ingest_service.registry import UNKNOWN, Agent, Registry
 from ingest_service.scan import Scan
 
@@ -107,9 +107,7 @@ class Slow:
 def column(item: Property, values: Array) -> Array:
     """float64 with NaN for null as a column of the property's type."""
     if item.type == "number":
-        with np.errstate(over="ignore"):
-            found: Array = values.astype(np.float32)
-        return found
+        return rounded(values)
     null = np.isnan(values)
     filled = np.where(null, NULL_INTEGER if item.type == "integer" else NULL_CODE, values)
     return np.clip(filled, NULL_INTEGER + ~null, 2**31 - 1).astype(DTYPES[item.type])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from contracts.profiles import Profile, Property
-from ingest_service.columns import NULL_CODE, NULL_INTEGER, Array
+from ingest_service.columns import NULL_CODE, NULL_INTEGER, Array, rounded
 from ingest_service.store.arrays import EPOCH_2000_MS
 from ingest_service.store.snapshot import Place, record_type, records
 
@@ -80,7 +80,7 @@ def to_columns(profile: Profile, table: Any) -> tuple[Array, dict[str, Array]]:
     for name, item in profile.properties.items():
         column = table.column(name).combine_chunks()
         if item.type == "number":
-            columns[name] = pc.fill_null(column, float("nan")).to_numpy().astype(np.float32)
+            columns[name] = rounded(pc.fill_null(column, float("nan")).to_numpy())
         elif item.type == "integer":
             columns[name] = pc.fill_null(column, int(NULL_INTEGER)).to_numpy().astype(np.int32)
         elif item.type == "boolean":

@@ -1,7 +1,7 @@
 """Chunks of a hypertable: what partitions are without TimescaleDB. Made by COPY, sorted when they close, dropped.
 
-A hot chunk holds the batches of each flush, sorted within the flush only: 17 bytes an observation of a streetlight, and
-a device's day is read from every batch. A closed one is rewritten in (device, time) order: 13 bytes, and two batches a
+A hot chunk holds the batches of each flush, sorted within the flush only: 12 bytes an observation of a streetlight, and
+a device's day is read from every batch. A closed one is rewritten in (device, time) order: 9 bytes, and two batches a
 device and day. TimescaleDB keeps late rows waiting while it rewrites a chunk (half a million rows a second on one core;
 measured with 2.29.2, docs/adr/0010), so a chunk should not span more than a city can wait for: `partition_hours`.
 """

@@ -244,6 +244,10 @@ def _cases(
     if not timescale_in(connection):
         cases.append(case(f"{where}: of it heap", totals[0] / everything, unit, of=of))
         cases.append(case(f"{where}: of it indexes", totals[1] / everything, unit, of=of))
+    else:
+        held = _columnstore(connection, day)
+        held["the rest of their files"] = sum(totals) - sum(held.values())
+        cases += [case(f"{where}: of it {words}", size / everything, unit, of=of) for words, size in held.items()]
     cases.append(case(f"{where}: before closing", hot / everything, unit, of=of))
     for words, tables in (
         (
@@ -278,6 +282,25 @@ def _sizes(connection: Connection, kind: str) -> tuple[int, int]:
         return sum(sizes[name] for _, _, name in ranges), 0
     heap = sum(_one(connection, f"SELECT pg_table_size('{name}')") for _, _, name in ranges)
     return heap, sum(_one(connection, f"SELECT pg_indexes_size('{name}')") for _, _, name in ranges)
+
+
+def _columnstore(connection: Connection, day: Day) -> dict[str, int]:
+    """Bytes of the compressed columns of the day's chunks, by what they hold."""
+    sizes = {"instants": 0, "numbers": 0, "other columns": 0}
+    for kind, profile in day.kinds.items():
+        numbers = {name for name, item in profile.properties.items() if item.type == "number"}
+        *ranges, _ = partitions.listed(connection, kind)
+        for _, _, chunk in ranges:
+            made_of = f"_timescaledb_catalog.compression_settings WHERE relid = '{chunk}'::regclass"
+            ((stored,),) = connection.execute(f"SELECT compress_relid::text FROM {made_of}".encode()).fetchall()
+            attributes = "pg_attribute WHERE attnum > 0 AND NOT attisdropped AND attrelid"
+            for (name,) in connection.execute(
+                f"SELECT attname FROM {attributes} = '{stored}'::regclass".encode()
+            ).fetchall():
+                words = "instants" if name == "observed_at" else "numbers" if name in numbers else "other columns"
+                column = f"coalesce(sum(pg_column_size({name})), 0)"
+                sizes[words] += int(_one(connection, f"SELECT {column} FROM {stored}"))
+    return sizes
 
 
 def _table(connection: Connection, table: str) -> int:

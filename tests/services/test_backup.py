@@ -20,7 +20,7 @@ from contracts import profiles
 from ingest_service import migrate_cli
 from ingest_service.lifecycle import backup_cli, restore_cli
 from ingest_service.settings import Database as Settings
-from ingest_service.store import migrate, snapshot
+from ingest_service.store import migrate, snapshot, whole_schema
 from ingest_service.store import schema as tables
 from ingest_service.store.connection import connect
 from ingest_service.store.store import LOCK
@@ -123,6 +123,16 @@ def test_every_row_is_put_back_and_the_file_is_for_its_owner_only(saved, databas
     # what is given out next follows on what was
     assert database.rows("SELECT nextval('flush')") == origin.rows("SELECT nextval('flush')")
     assert migrated(database) == f"schema {database.schema} is up to date\n"
+
+
+def test_what_a_backup_says_of_tables_can_be_made_on_either_database(database):
+    migrated(database)
+    with snapshot.opened(Settings(url=database.url, schema=database.schema), None, name="test") as found:
+        described = {table.name: table for table in whole_schema.describe(found).tables}
+    table = described["observation_streetlight"]
+    assert set(table.columns.values()) == {"timestamp with time zone", "integer", "real", "smallint"}
+    assert "voltage real" in table.ddl[0]
+    assert "reading" not in table.ddl[0]
 
 
 def test_a_schema_that_is_not_empty_is_moved_aside_only_when_told(saved, database):

@@ -6,6 +6,7 @@ import importlib
 import pytest
 
 from tests.benchmarks import report
+from tests.database_fixture import TIMESCALE_URL
 
 
 def run(name: str, *arguments: str) -> dict[str, report.Case]:
@@ -39,6 +40,9 @@ def test_storage_is_measured_and_closed_observations_are_small():
     assert cases["PostgreSQL: streetlight"].value <= 75
     assert cases["PostgreSQL: of it indexes"].value > 0
     assert cases["PostgreSQL: all kinds"].ratio < 0.25
+    if TIMESCALE_URL:
+        assert cases["TimescaleDB: streetlight"].value <= 12
+        assert cases["TimescaleDB: of it numbers"].value > 0
 
 
 @pytest.mark.slow

@@ -4,12 +4,14 @@ COPY; and on the server that DURE_TEST_TIMESCALE_URL names, where one is.
 
 import random
 import secrets
+import struct
 import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+import numpy as np
 import psycopg
 import pytest
 
@@ -17,7 +19,7 @@ from contracts import profiles
 from contracts.profiles import Profile
 from ingest_service.rollups import Roller
 from ingest_service.settings import Database as Settings
-from ingest_service.store import closing, engine, partitions, retention, rolling, timescale_chunks
+from ingest_service.store import closing, engine, partitions, retention, rolling, timescale_chunks, timescale_schema
 from ingest_service.store.connection import Connection, connect
 from ingest_service.store.migrate import migrate
 from tests.database_fixture import TIMESCALE_URL
@@ -251,6 +253,60 @@ def test_a_property_that_a_profile_brings_later_becomes_a_column_of_the_rollups_
         assert one(connection, f"SELECT battery_mean, voltage_count FROM rollup_day_streetlight {where}") == (12.0, 72)
 
 
+def test_numbers_lie_in_the_columnstore_as_values_that_repeat_and_come_back_bit_for_bit(connection: Connection) -> None:
+    rare = np.array([0.0, -1e-45, 1e-38, 3.4028235e38, -3.4028235e38, 16777217, 0.1, 1 / 3, 1e20, -273.15])
+    usual = np.round(221 + np.random.default_rng(1).normal(0, 2, 2990), 1)
+    voltage = np.concatenate([usual, rare]).astype(np.float32).tolist()
+    device, at = (np.arange(3000) % 20 + 1).tolist(), [MORNING + timedelta(seconds=n) for n in range(3000)]
+    connection.execute(
+        "INSERT INTO observation_streetlight (device_id, observed_at, voltage, current) SELECT d, t, v, nullif(d, 7) "
+        "FROM unnest(%s::int[], %s::timestamptz[], %s::float4[]) r (d, t, v)",
+        (device, at, voltage),
+    )
+    ((_, _, name),) = partitions.listed(connection, "streetlight")
+    timescale_chunks.sort(connection, name)
+    assert not timescale_chunks.unsorted(connection, name)
+    kept = connection.execute(
+        "SELECT device_id, observed_at, float4send(voltage), current FROM observation_streetlight ORDER BY observed_at"
+    ).fetchall()
+    sent = [struct.pack(">f", value) for value in voltage]
+    currents = [None if number == 7 else float(number) for number in device]
+    assert kept == list(zip(device, at, sent, currents, strict=True))
+    settings = f"_timescaledb_catalog.compression_settings WHERE relid = '{name}'::regclass"
+    (columnstore,) = one(connection, f"SELECT compress_relid::text FROM {settings}")
+    used = f"{columnstore} c, _timescaledb_functions.compressed_data_info(c.voltage) i"
+    assert one(connection, f"SELECT array_agg(DISTINCT i.algorithm::text) FROM {used}") == (["DICTIONARY"],)
+
+
+def test_a_table_whose_numbers_are_plain_keeps_them_and_takes_small_ones(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Settings(url=url, schema=f"test_{secrets.token_hex(6)}", timescale="require")
+    with monkeypatch.context() as before:
+        before.setattr(timescale_schema, "READING", timescale_schema.NUMBER)
+        migrate(made, KINDS)
+    with connect(made, name="test") as connection:
+        put(connection, MORNING, MORNING + HOUR)
+        ((_, _, name),) = partitions.listed(connection, "streetlight")
+        timescale_chunks.sort(connection, name)
+    assert [migrate(made, kinds) for kinds in (KINDS, with_battery(), with_battery())] == [[], ["kind streetlight"], []]
+    with connect(made, name="test") as connection:
+        connection.execute(
+            "INSERT INTO observation_streetlight (device_id, observed_at, voltage, battery) SELECT 1, "
+            "%s + n * interval '1 second', 230.5, n %% 3 + 0.1 FROM generate_series(1, 3000) n",
+            (MORNING,),
+        )
+        timescale_chunks.sort(connection, name)
+        types = connection.execute(
+            "SELECT column_name, domain_name FROM information_schema.columns WHERE table_schema = current_schema() "
+            "AND table_name = 'observation_streetlight' AND column_name IN ('voltage', 'battery')"
+        )
+        assert set(types.fetchall()) == {("voltage", None), ("battery", "reading")}
+        sums = "SELECT sum(voltage), round(sum(battery)::numeric) FROM observation_streetlight"
+        assert one(connection, sums) == (3000 * 230.5 + sum(3 * (220 + d) for d in range(1, 21)), 3300)
+        connection.execute(f"DROP SCHEMA {made.schema} CASCADE".encode())
+
+
 def test_a_late_observation_that_the_invalidation_log_lacks_corrects_its_rollups(connection: Connection) -> None:
     """What is committed while a refresh moves the log's threshold is not in it."""
     if connection.execute("SELECT current_setting('timescaledb.skip_cagg_invalidation', true)").fetchone() == (None,):
@@ -330,7 +386,6 @@ def test_names_and_columns_are_those_of_the_tables_without_timescale(settings: S
     for made in (settings, native):
         with connect(made, name="test") as connection:
             found.append(set(connection.execute(text.encode()).fetchall()))
-            connection.execute("SELECT 1")
     with psycopg.connect(native_url, autocommit=True) as connection:
         connection.execute(f"DROP SCHEMA {native.schema} CASCADE".encode())
     assert found[0] == found[1]

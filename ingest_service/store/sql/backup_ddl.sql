@@ -1,5 +1,6 @@
 -- (table, statement): how each table is made, the table itself first, then its keys and indexes. Used for those that no
--- migration makes. Names are unqualified: the schema is the search path.
+-- migration makes. Names are unqualified: the schema is the search path. A domain is written as what it is of, so that the
+-- table can be made on either database.
 -- Parameters: names text[], left out.
 WITH chosen AS (
     SELECT oid, relname, relkind, reloptions FROM pg_class
@@ -9,11 +10,11 @@ WITH chosen AS (
 SELECT relname, statement FROM (
     SELECT relname, 1 AS place, format('CREATE TABLE %%I (%%s)%%s%%s', relname,
         (SELECT string_agg(
-             quote_ident(a.attname) || ' ' || format_type(a.atttypid, a.atttypmod)
+             quote_ident(a.attname) || ' ' || format_type(coalesce(nullif(t.typbasetype, 0), a.atttypid), a.atttypmod)
              || CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END
              || CASE WHEN d.oid IS NULL THEN '' ELSE ' DEFAULT ' || pg_get_expr(d.adbin, d.adrelid) END,
              ', ' ORDER BY a.attnum)
-         FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+         FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
          WHERE a.attrelid = chosen.oid AND a.attnum > 0 AND NOT a.attisdropped),
         CASE WHEN relkind = 'p' THEN ' PARTITION BY ' || pg_get_partkeydef(oid) ELSE '' END,
         CASE WHEN reloptions IS NULL THEN '' ELSE ' WITH (' || array_to_string(reloptions, ', ') || ')' END) AS statement
