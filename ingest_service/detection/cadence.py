@@ -51,6 +51,7 @@ MISSED = 3.1  # intervals without a report, and a tenth for the way
 UNEVEN = 0.1  # mean deviation, of the interval: who reports changes in between is given what the profile says
 PAUSE = 1.4  # times the longest pause lately: a device that pauses at will is not called silent for a little more
 GAP = 3.5  # intervals from which a series starts anew after a pause
+PAUSES_FORGET = 4  # intervals each: a cadence of which one in five is a pause is begun anew
 DEVIATIONS = 6.0  # mean deviations, and
 LEAST_PHASE = 0.08  # intervals, that a phase must jump by
 IN_A_ROW = 3
@@ -191,6 +192,11 @@ def step(device: Any, at_ms: int, agent: int, told: Any) -> int:
         interval += weight * max(-0.25, min(0.25, off)) * interval / times
         device.jitter = int((jitter + (min(abs(off), 0.5) - jitter) / 8) * 256 + 0.5)
         device.seen = min(255, seen + 1)
+    else:
+        device.seen = max(0, seen - PAUSES_FORGET)
+        if seen <= PAUSES_FORGET:  # what was taken for the cadence, say two reports at once after a start, is none
+            interval = float(since)
+            device.longest = 0
     device.interval = max(1.0, interval)
     if flags & SILENT:
         flags &= ~SILENT

@@ -375,9 +375,12 @@ def _shifted(series: Any, mean: float, scale: float, often: int, dt_ms: int, lim
 
 @numba.extending.register_jitable  # type: ignore[untyped-decorator]
 def _stands_out(series: Any, size: float, base: float, limits: Any) -> float:
-    """By how much one reading stands out, as a share of what noise between two neighbours may; from 1 on: a spike."""
-    keeps = float(series.keeps) * SHARE
-    sd = base / math.sqrt(1.0 + keeps * keeps)
+    """By how much one reading stands out, as a share of what noise between two neighbours may; from 1 on: a spike.
+
+    Noise of sd s on what is slow has steps of s sqrt(1 + keeps), and around the mean of both neighbours s sqrt(1.5); no
+    more than a step where nothing is kept.
+    """
+    sd = base * min(1.0, math.sqrt(1.5 / (1.0 + float(series.keeps) * SHARE)))
     return float(size / (limits.spike * sd * float(OCTAVES[usual.care(series, usual.SPIKES)])))
 
 
@@ -426,7 +429,7 @@ def _stood_out(series: Any, x: float, left: float, base: float, limits: Any) -> 
     or goes on after a pause steps one way only. `since` is then by how much.
     """
     out = float(series.left) - float(series.before)
-    if abs(out) * 1.4142135623730951 < limits.spike * base:
+    if abs(out) < 0.5 * limits.spike * base:  # as most; less than any threshold below
         return False
     way = 1.0 if out > 0.0 else -1.0
     back = (

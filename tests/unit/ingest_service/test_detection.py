@@ -261,6 +261,23 @@ def test_a_backlog_that_is_told_in_long_strides_hides_no_silence():
     assert [(item.slot, item.detector, item.begins) for item in found] == [(0, "silent", True)]
 
 
+def test_a_report_told_twice_at_the_start_is_not_taken_for_the_cadence():
+    rng = np.random.default_rng(1)
+    n = 2000
+    values = np.round(221 + rng.normal(0, 0.8, n), 1).astype(np.float32)
+    values[n - 100] += 25
+    at_ms = NOW_MS + 5 * MINUTE * np.arange(n)
+    at_ms[8] = at_ms[7] + 1000  # the last interval before the cadence is the device's own
+    columns = empty_columns(KINDS["streetlight"], n)
+    columns["voltage"] = values
+    fleet, zeros = Fleet(KINDS), np.zeros(n, np.int64)
+    block = Block("streetlight", zeros.astype(np.int32) + 1, zeros, at_ms, zeros.astype(np.int32), columns)
+    found = fleet.examine([block], {0: int(at_ms[-1])})
+    assert [(item.detector, item.at_ms) for item in found if item.begins] == [("spike", at_ms[n - 96])]
+    fell = [item for minute in range(18) for item in fleet.examine([], {0: int(at_ms[-1]) + minute * MINUTE})]
+    assert [(item.detector, item.begins) for item in fell] == [("silent", True)]
+
+
 def test_a_device_that_reports_changes_only_is_never_silent():
     fleet = Fleet(KINDS)
     fleet.excuse("streetlight", [0])
