@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +21,7 @@ from contracts import profiles
 from ingest_service import rollups
 from ingest_service.lifecycle import export_cli, import_cli
 from ingest_service.settings import Database as Settings
-from ingest_service.store import rolling
+from ingest_service.store import imports, rolling
 from ingest_service.store.connection import connect
 from ingest_service.store.migrate import migrate
 from ingest_service.store.partitions import Partitions
@@ -260,6 +261,17 @@ def test_two_imports_of_one_file_at_once_store_it_once(origin, database, tmp_pat
     both = [subprocess.Popen(command, cwd=ROOT, env={**os.environ, **database.environment}) for _ in range(2)]
     assert sorted(process.wait(60) for process in both) in ([0, 0], [0, 2])  # 2: it is told of the other
     assert rows_of(database, "streetlight") == rows_of(origin, "streetlight")
+
+
+def test_an_import_that_waits_for_another_of_the_same_file_learns_how_that_began(database):
+    made(database)
+    settings = Settings(url=database.url, schema=database.schema)
+    with connect(settings, name="one") as one, connect(settings, name="other") as other, ThreadPoolExecutor() as pool:
+        with one.transaction():
+            began = imports.begin(one, "0f", "a.csv", "streetlight", 100)
+            late = pool.submit(imports.begin, other, "0f", "b.csv", "streetlight", 50)
+            wait_for(lambda: database.rows(f"SELECT pg_blocking_pids({other.info.backend_pid}) <> '{{}}'") == [(True,)])
+        assert late.result() == began == imports.Entry("streetlight", 100, None)
 
 
 def test_rows_that_overlap_what_is_stored_are_left_out_when_asked(origin, database, tmp_path):
