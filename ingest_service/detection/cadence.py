@@ -60,6 +60,7 @@ DOUBLES, DOUBLES_FULL = 3, 7  # a repeat adds three, any other report takes one:
 AHEAD = 1.5  # intervals, and
 AHEAD_MS = 120_000  # what a clock may be ahead of the agent's; ingest takes no more in any case
 DAY_MS = 86_400_000
+SWEPT = 128  # devices that are passed by together: 5 KB that need not be read
 MOST_SPARE_MS = 4_294_967_295
 
 
@@ -210,25 +211,6 @@ def step(device: Any, at_ms: int, agent: int, told: Any) -> int:
 _step = numba.njit(cache=True, nogil=True)(step)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def hear(
-    state: Any, words: Array, slot: Array, at_ms: Array, agent: Array, since_ms: Array, changes: Array, before: Array
-) -> int:
-    """Take the times of reports in arrival order; how many changed a condition.
-
-    state, words : (devices,) records, and the same memory as rows of WORDS uint32.
-    since_ms : (n,) SINCE gets what `step` tells; changes : (n,) uint8 what it returns.
-    before : (n, WORDS) uint32 gets what undoes this, as `before` has it.
-    """
-    found = 0
-    for row in range(len(slot)):
-        _keep(words, slot, before, row)
-        change = _step(state[slot[row]], at_ms[row], agent[row], since_ms[row])
-        changes[row] = change
-        found += change != 0
-    return found
-
-
 @register_jitable  # type: ignore[untyped-decorator]
 def limit_ms(device: Any, profile_ms: int, uneven: bool) -> int:
     """How long after its newest observation a device is silent; uneven: its kind reports changes in between."""
@@ -238,6 +220,41 @@ def limit_ms(device: Any, profile_ms: int, uneven: bool) -> int:
     jitter = float(device.jitter) / 256
     learnt_ms = int(float(device.interval) * max(MISSED + 3 * jitter, pause))
     return max(learnt_ms, profile_ms) if uneven or jitter > UNEVEN else learnt_ms
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def hear(
+    state: Any,
+    words: Array,
+    slot: Array,
+    at_ms: Array,
+    agent: Array,
+    profile_ms: int,
+    uneven: bool,
+    due_ms: Array,
+    since_ms: Array,
+    changes: Array,
+    before: Array,
+) -> int:
+    """Take the times of reports in arrival order; how many changed a condition.
+
+    state, words : (devices,) records, and the same memory as rows of WORDS uint32.
+    due_ms : (devices / SWEPT,) int64 is lowered to when the first of so many devices may be silent, for
+        `sweep`.
+    since_ms : (n,) SINCE gets what `step` tells; changes : (n,) uint8 what it returns.
+    before : (n, WORDS) uint32 gets what undoes this, as `before` has it.
+    """
+    found = 0
+    for row in range(len(slot)):
+        _keep(words, slot, before, row)
+        device = state[slot[row]]
+        change = _step(device, at_ms[row], agent[row], since_ms[row])
+        heard_ms, first = device.last_ms + whole(device.spare_ms), due_ms[slot[row] // SWEPT]
+        if heard_ms < first and (device.seen < KNOWN or heard_ms + 3 * device.interval < first):
+            due_ms[slot[row] // SWEPT] = min(first, heard_ms + limit_ms(device, profile_ms, uneven))
+        changes[row] = change
+        found += change != 0
+    return found
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -287,40 +304,54 @@ def sweep(
     excused: Array,
     clock_ms: Array,
     told: Array,
+    latest_ms: int,
     profile_ms: int,
     uneven: bool,
+    due_ms: Array,
     fell: Array,
     at_ms: Array,
-    ahead: Array,
-) -> tuple[int, int]:
-    """Judge devices by their agents' clocks, (agents,) int64, but for the excused, (n,) uint8.
+) -> int:
+    """Judge devices by their agents' clocks, (agents,) int64, but for the excused, (n,) uint8; how many fell silent.
 
-    told : (agents,) uint8, whose clock is of this flush: nobody else's devices can have fallen silent meanwhile, and
-        who is ahead of another clock is ahead of an old word.
-    fell, at_ms : get who fell silent, and since when; ahead : who is ahead of the agent's clock; how many of both.
+    told : (agents,) uint8, whose clock is of this flush: nobody else's devices can have fallen silent meanwhile.
+    latest_ms : of the clocks told; SWEPT devices of which none is due by then are passed by.
+    due_ms : (devices / SWEPT,) int64, NEVER where nobody looked yet; gets when the first of them may be silent.
+    fell, at_ms : get who fell silent, and since when.
     """
-    n, m = 0, 0
-    for i in range(len(state)):
-        device = state[i]
-        if device.agent < 0 or not told[device.agent]:
+    n = 0
+    for first in range(0, len(state), SWEPT):
+        if latest_ms <= due_ms[first // SWEPT]:
             continue
-        clock = clock_ms[device.agent]
-        since_ms = clock - device.last_ms - whole(device.spare_ms)
-        soon = since_ms <= 0 or (device.seen >= KNOWN and since_ms < 3 * device.interval)  # as most: below any limit
-        if not soon and not device.marks & SILENT and not excused[i]:
+        earliest = np.int64(np.iinfo(np.int64).max)
+        for i in range(first, min(first + SWEPT, len(state))):
+            device = state[i]
+            if device.agent < 0 or device.marks & SILENT or excused[i]:
+                continue
             due = device.last_ms + whole(device.spare_ms) + limit_ms(device, profile_ms, uneven)
-            if clock > due:
+            if told[device.agent] and clock_ms[device.agent] > due:
                 device.marks = device.marks | SILENT
                 fell[n] = i
                 at_ms[n] = due
                 n += 1
-        leads_ms = device.last_ms - clock
-        known = device.seen >= KNOWN and not device.marks & SKEWED
-        if known and leads_ms > AHEAD * device.interval + AHEAD_MS:
+            else:
+                earliest = min(earliest, due)
+        due_ms[first // SWEPT] = earliest
+    return n
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def lead(state: Any, slot: Array, clock_ms: Array, told: Array, ahead: Array) -> int:
+    """Devices heard in a flush that are ahead of the clock that their agent tells with it: how many, and which."""
+    n = 0
+    for row in range(len(slot)):
+        device = state[slot[row]]
+        if device.agent < 0 or not told[device.agent] or device.seen < KNOWN or device.marks & SKEWED:
+            continue
+        if device.last_ms - clock_ms[device.agent] > AHEAD * device.interval + AHEAD_MS:
             device.marks = device.marks | SKEWED
-            ahead[m] = i
-            m += 1
-    return n, m
+            ahead[n] = slot[row]
+            n += 1
+    return n
 
 
 def distinct(slot: Array, place: Array) -> Array:

@@ -57,6 +57,7 @@ class _Kind:
         self.monitors = {item.name: _Monitor(profile, item.name) for item in profile.measured}
         self.watches = watches_of(profile)
         self.devices: Any = cadence.new_devices(0)  # record array
+        self.due_ms = np.zeros(0, np.int64)  # when the first of cadence.SWEPT devices may be silent; from their state
         self.excused = np.zeros(0, np.uint8)  # from silence; known from the registry, so not part of the state
         self.peers = np.zeros(0, np.int32)  # number of each slot's group, -1 for none; from the registry too
         self.members = np.zeros(1, np.int32)  # of each group; the last is nobody's
@@ -71,6 +72,7 @@ class _Kind:
             monitor.state = np.concatenate([monitor.state, usual.new_series(room - self.size)]).view(np.recarray)
         for watch in self.watches.values():
             watch.grow(room)
+        self.due_ms = np.full(-(-room // cadence.SWEPT), cadence.NEVER, np.int64)
         self.devices = np.concatenate([self.devices, cadence.new_devices(room - self.size)]).view(np.recarray)
         self.excused = np.concatenate([self.excused, np.zeros(room - self.size, np.uint8)])
         self.peers = np.concatenate([self.peers, np.full(room - self.size, NOBODY, np.int32)])
@@ -138,7 +140,7 @@ class Fleet:
         if clocks:
             self.tell(clocks, blocks)
             for kind in self.kinds.values():
-                found += self._sweep(kind, clocks)
+                found += self._sweep(kind, clocks, [block for block in blocks if block.kind == kind.profile.kind])
         return found
 
     def excuse(self, kind: str, slots: Sequence[int]) -> None:
@@ -175,6 +177,7 @@ class Fleet:
                     self.kinds[kind].arrays()[name][backwards] = before[::-1]
             self._give_back(flush)
         for kind_state in self.kinds.values():
+            kind_state.due_ms[:] = cadence.NEVER
             for watch in kind_state.watches.values():
                 watch.recount()
 
@@ -251,6 +254,9 @@ class Fleet:
             block.slot,
             block.observed_ms,
             block.agent,
+            kind.limit_ms,
+            kind.uneven,
+            kind.due_ms,
             since_ms.view(cadence.SINCE),
             changes,
             self._copies(kind, DEVICE, block.slot, cadence.WORDS),
@@ -298,32 +304,39 @@ class Fleet:
                 self._note(kind, DEVICE, slots[:n], words_of(kind.devices)[slots[:n]])
                 kind.devices.spare_ms[slots[:n]] = spare_ms[:n]
 
-    def _sweep(self, kind: _Kind, clocks: Mapping[int, int]) -> list[Finding]:
+    def _sweep(self, kind: _Kind, clocks: Mapping[int, int], blocks: Sequence[Block]) -> list[Finding]:
+        """Who fell silent by the clocks told, and who of a flush's blocks is ahead of them."""
         devices, name = kind.devices, kind.profile.kind
-        fell, due_ms, ahead = (
-            np.empty(kind.size, np.int64),
-            np.empty(kind.size, np.int64),
-            np.empty(kind.size, np.int64),
-        )
+        speakers = np.fromiter(clocks.keys(), np.int64, len(clocks))
         told = np.zeros(len(self.clock_ms), np.uint8)
-        told[list(clocks)] = 1
-        n, m = cadence.sweep(
-            devices, kind.excused, self.clock_ms, told, kind.limit_ms, kind.uneven, fell, due_ms, ahead
-        )
-        for slots, flag in ((fell[:n], cadence.SILENT), (ahead[:m], cadence.SKEWED)):
-            if len(slots):
-                before = devices[slots].copy()
-                before["marks"] &= np.uint8(~flag & 0xFF)
-                self._note(kind, DEVICE, slots, words_of(before))
+        told[speakers] = 1
+        limits = kind.limit_ms, kind.uneven
+        fell, due_ms = np.empty(kind.size, np.int64), np.empty(kind.size, np.int64)
+        earliest_ms, latest_ms = int(self.clock_ms[speakers].min()), int(self.clock_ms[speakers].max())
+        n = cadence.sweep(devices, kind.excused, self.clock_ms, told, latest_ms, *limits, kind.due_ms, fell, due_ms)
+        self._marked(kind, fell[:n], cadence.SILENT)
         found = [
             of_device(name, slot, "silent", True, at_ms)
             for slot, at_ms in zip(fell[:n].tolist(), due_ms[:n].tolist(), strict=True)
         ]
-        if not kind.profile.clock_skew.on:
-            return found
-        return found + [
-            of_device(name, slot, "clock_skew", True, int(devices.last_ms[slot])) for slot in ahead[:m].tolist()
-        ]
+        for block in blocks:
+            if int(block.observed_ms.max(initial=cadence.NEVER)) <= earliest_ms + cadence.AHEAD_MS:
+                continue
+            ahead = np.empty(len(block), np.int64)
+            m = cadence.lead(devices, block.slot, self.clock_ms, told, ahead)
+            self._marked(kind, ahead[:m], cadence.SKEWED)
+            if kind.profile.clock_skew.on:
+                found += [
+                    of_device(name, slot, "clock_skew", True, int(devices.last_ms[slot])) for slot in ahead[:m].tolist()
+                ]
+        return found
+
+    def _marked(self, kind: _Kind, slots: Array, flag: int) -> None:
+        """A mark was set on devices that did not have it."""
+        if len(slots):
+            before = kind.devices[slots].copy()
+            before["marks"] &= np.uint8(~flag & 0xFF)
+            self._note(kind, DEVICE, slots, words_of(before))
 
     def parameters(self, kind: str, name: str | None, detector: str) -> dict[str, Any]:
         """The limits that a detector judged by, for an alarm's evidence."""

@@ -119,5 +119,6 @@ def _put_back(
             array[slots] = values
     speakers = [agent_index(int(agent)) for agent in np.frombuffer(entry["parts"][AGENT], np.int32)[known]]
     kind.devices.agent[slots] = [-1 if index is None else index for index in speakers]
+    kind.due_ms[:] = cadence.NEVER
     for watch in kind.watches.values():
         watch.settle()

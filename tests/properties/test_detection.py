@@ -98,16 +98,9 @@ class Worker:
 def hear(devices, slots, at, since, changes):
     """Reports of devices of one agent."""
     copies = np.empty((len(slots), cadence.WORDS), np.uint32)
-    cadence.hear(
-        devices,
-        words_of(devices),
-        slots,
-        at,
-        np.zeros(len(slots), np.int32),
-        since.view(cadence.SINCE),
-        changes,
-        copies,
-    )
+    agent, told = np.zeros(len(slots), np.int32), since.view(cadence.SINCE)
+    due = np.full(1, cadence.NEVER, np.int64)
+    cadence.hear(devices, words_of(devices), slots, at, agent, 180_000, False, due, told, changes, copies)
 
 
 def run(state, groups, of, members, slots, at, since, values, limits, changes):
@@ -319,3 +312,31 @@ def test_a_journal_entry_holds_the_rows_of_its_own_shard_only():
     assert sorted(seen.values(), key=repr) == sorted(
         [([101, 101], {worker.agent_index(11): NOW_MS}), ([201], {})], key=repr
     )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 299), st.integers(-90, 90), st.integers(0, 2)), min_size=20, max_size=200),
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 40)), min_size=5, max_size=12),
+)
+def test_who_is_silent_does_not_depend_on_who_is_passed_by(reports, words):
+    """Devices that none of a sweep's clocks can reach are not looked at; looking at everybody finds the same."""
+    passing, looking = Fleet(KINDS), Fleet(KINDS)
+    for fleet in (passing, looking):
+        fleet.make_room("streetlight", 300)
+    now, found = NOW_MS, {id(passing): [], id(looking): []}
+    for number, (agent, minutes) in enumerate(words):
+        now += 60_000 * minutes
+        rows = reports[number :: len(words)]
+        slots = np.array([slot for slot, *_ in rows], np.int64)
+        columns = empty_columns(KINDS["streetlight"], len(rows))
+        at = np.array([now + 1000 * late for _, late, _ in rows], np.int64)
+        speakers = np.array([speaker for *_, speaker in rows], np.int32)
+        block = Block("streetlight", slots.astype(np.int32), slots, at, speakers, columns)
+        for fleet in (passing, looking):
+            if fleet is looking:
+                fleet.kinds["streetlight"].due_ms[:] = cadence.NEVER
+            found[id(fleet)] += fleet.examine([block], {agent: now})
+            fleet.keep()
+    assert found[id(passing)] == found[id(looking)]
+    assert passing.kinds["streetlight"].devices.tobytes() == looking.kinds["streetlight"].devices.tobytes()
