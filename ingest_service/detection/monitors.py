@@ -41,7 +41,8 @@ SUSPECT = 4.0  # sd of a step from which a jump is looked at: one in 16,000, twe
 READINGS_OUT = 3  # at most, of a spike; the shortest level shift is told from it by READINGS_SHIFTED
 READINGS_SHIFTED = 6
 SWITCHES = 8.0  # scales between neighbouring hours: twice what is suspected, so no slope of a usual day
-CALM = 1 / 8  # of a spike's size, is calm after it: noise of half its size is so calm once in five readings
+CALM_SCALES = 3.0  # of steps of the day, is calm after a spike; of the hour's, up to half of its size; and always
+CALM = 1 / 8  # of its size
 QUIET = 3  # readings after a spike came back before it is called one: a burst of noise is rarely as calm
 OFTEN = 2.5  # sd that a normal step exceeds one time in eighty, half of them back towards what is usual
 OFTEN_BY = OFTEN * np.sqrt(OCTAVES)  # by how careful a series has become
@@ -467,7 +468,8 @@ def _jumps(
     """A jump is under way: does it come back, stay, or is it another unit?"""
     jump = whole(series.jump)
     if jump >= CAME_BACK:
-        if abs(own) >= max((SUSPECT - 1.0) * scale, CALM * abs(float(series.since))):
+        size = abs(float(series.since))
+        if abs(own) >= max(CALM * size, CALM_SCALES * base, min(CALM_SCALES * scale, 0.5 * size)):
             _peaks(series, float(series.since), usual.liveliness(series, whole(series.hour)), limits)
             series.jump = 0
             return 0

@@ -162,6 +162,17 @@ def test_a_step_of_its_own_after_a_spike_does_not_hide_it():
     assert spikes("streetlight", "power_consumption", values) == [row + 4]
 
 
+def test_noise_in_the_hour_in_which_a_lamp_switches_is_seldom_called_a_spike():
+    row, first = 9 * 288 + 18 * 12, []
+    for seed in range(12):
+        values = of_days(10, LAMP)
+        values[row : row + 72] += np.random.default_rng(seed).normal(0, 40, 72)
+        found = examine(Fleet(KINDS), "streetlight", "power_consumption", values, start_ms=MIDNIGHT_MS, step_ms=FIVE)
+        first += [item.detector for item in found if item.detector in ("noise", "spike")][:1]
+    assert len(first) == 12
+    assert first.count("spike") <= 4
+
+
 def test_what_the_peers_do_is_no_spike_of_one_that_follows():
     values = np.array([of_days(10, LAMP, seed=seed) for seed in range(6)])
     lit = 9 * 288 + 18 * 12 - 6
