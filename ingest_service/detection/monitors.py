@@ -49,7 +49,8 @@ OFTEN_BY = OFTEN * np.sqrt(OCTAVES)  # by how careful a series has become
 NOISY, LESS_NOISY = 5, 1  # of 16: 4,368 / 160^5 is one in 2 * 10^7 by chance
 EVIDENCE_OF_HANG = 12.0  # nat; a false alarm in e^12 readings, five hundred days at five minutes
 MOST_DOUBLED = 2  # times that this grows twofold: 48 nat are a day of repeats where half of the readings repeat
-REPEATS_OFTEN = 2  # index into CHANGES: half of the readings; what repeats less than that has no quiet day
+REPEATS_OFTEN = 2  # index into CHANGES: half of the readings
+QUIET_TIMES = 4  # of the twelve of a day, as long as a night
 LIVES_ON = 1.0 / 3  # of the evidence that it takes; below that a value no longer hangs
 CALMS_DAYS = 12  # after which a hang is taken for as likely as before
 HANGS = 0.92  # share of repeats of a value that hangs, by fits and starts too
@@ -263,7 +264,7 @@ def _hangs(series: Any, x: float, same: bool, hour: int, dt_ms: int, limits: Any
     if known and limits.hang:
         hang = max(0.0, min(MARGIN * enough, hang + float(REPEATED[quiet])))
         begins = hang >= enough
-        learns = whole(series.hours) < LEARNING_HOURS and quiet >= REPEATS_OFTEN and MARGIN * hang >= enough
+        learns = whole(series.hours) < LEARNING_HOURS and MARGIN * hang >= enough and _has_quiet_times(series)
         if (learns or begins) and not active & STUCK and doubled < MOST_DOUBLED:
             doubled += 1
             begins = begins and not learns
@@ -271,6 +272,17 @@ def _hangs(series: Any, x: float, same: bool, hour: int, dt_ms: int, limits: Any
     repeats = whole(series.repeats)
     long = limits.repeats > 0 and repeats >= limits.repeats and repeats * dt_ms >= limits.repeats_min_ms
     return STUCK & ~active if begins or long else 0
+
+
+@numba.extending.register_jitable  # type: ignore[untyped-decorator]
+def _has_quiet_times(series: Any) -> bool:
+    """Whether half of the readings repeat for as long as a night: what hangs now taught less than that before this is
+    asked.
+    """
+    quiet = 0
+    for k in range(12):
+        quiet += 1 if whole(series.texture[k]) & 15 >= REPEATS_OFTEN else 0
+    return quiet >= QUIET_TIMES
 
 
 @numba.extending.register_jitable  # type: ignore[untyped-decorator]

@@ -104,6 +104,21 @@ def test_a_garage_that_has_quiet_days_is_stuck_all_the_same_when_it_stops():
     assert begins and 15 + 8 / 24 < day < 15 + 20 / 24
 
 
+def test_what_hardly_ever_repeats_is_stuck_in_its_first_week_too():
+    """Every half an hour from eight to five, as car parks of Birmingham report."""
+    days, by_day = np.divmod(np.arange(8 * 18), 18)
+    at_ms = NOW_MS - NOW_MS % 86_400_000 + days * 86_400_000 + (8 * 60 + 30 * by_day) * MINUTE
+    random = np.random.default_rng(4)
+    values = np.round(300 - 20 * np.abs(by_day - 9) + random.normal(0, 8, len(by_day)))
+    values[7 * 18 + 1 :] = values[7 * 18 + 1]
+    columns = empty_columns(KINDS["off_street_parking"], len(values))
+    columns["occupied_spot_number"] = values.astype(np.int32)
+    zeros = np.zeros(len(values), np.int32)
+    block = Block("off_street_parking", zeros, zeros.astype(np.int64), at_ms, zeros, columns)
+    hung = [found.at_ms for found in Fleet(KINDS).examine([block], {}) if found.detector == "stuck"]
+    assert [int(np.searchsorted(at_ms, at)) - 7 * 18 for at in hung] == [14]
+
+
 def test_a_full_garage_may_stay_full():
     values = garage(10)
     values[8 * 288 + 96 : 8 * 288 + 230] = 0
