@@ -44,6 +44,7 @@ class Faults:
         if peers is not None:
             self._fleet.group(profile.kind, np.ascontiguousarray(peers, np.int32))
         self._raised = np.zeros(n_series, np.int32)  # conditions at work
+        self._changes = np.zeros(n_series, bool)  # series of the findings in hand
         self._fell: list[Finding] = []  # silences that a flush found, for the next sweep to tell
 
     def update(self, series_idx: Array, t: Array, value: Array) -> tuple[Array, Array]:
@@ -55,11 +56,22 @@ class Faults:
         found = self._fleet.examine([block], {})
         self._fleet.keep()
         codes = np.zeros(len(index), np.int16)
-        changed = np.zeros(len(index), np.int32)  # conditions that begin, less those that end, with each reading
         self._fell += [finding for finding in found if finding.detector == "silent" and finding.begins]
         found = [finding for finding in found if finding.detector != "silent" or not finding.begins]
-        before = self._raised[index]
-        rows = _rows(index, at_ms, found)
+        scores = (self._raised[index] > 0).astype(np.float64)
+        if found:
+            slots = [finding.slot for finding in found]
+            self._changes[slots] = True
+            rows = np.flatnonzero(self._changes[index])
+            self._changes[slots] = False
+            scores[rows], codes[rows] = self._take(found, index[rows], at_ms[rows])
+        return scores, codes
+
+    def _take(self, found: list[Finding], index: Array, at_ms: Array) -> tuple[Array, Array]:
+        """Scores and codes of the readings of all series that something was found in."""
+        before, rows = self._raised[index], _rows(index, at_ms)
+        codes = np.zeros(len(index), np.int16)
+        changed = np.zeros(len(index), np.int32)  # conditions that begin, less those that end, with each reading
         for finding in found:
             step = 1 if finding.begins else -1
             self._raised[finding.slot] += step
@@ -70,9 +82,8 @@ class Faults:
             changed[row] += step
             if finding.begins:
                 codes[row] = codes[row] or DETECTOR_CODES.get(finding.detector, 0)  # a counter's restart has none
-        lasting = before + _running(index, changed) if found else before
-        scores = ((lasting > 0) | (codes > 0)).astype(np.float64)
-        return scores, codes
+        lasting = before + _running(index, changed)
+        return ((lasting > 0) | (codes > 0)).astype(np.float64), codes
 
     def sweep(self, now_s: int) -> tuple[Array, Array]:
         """(k,) int32 series that fell silent since the last sweep, by a clock that shows now_s; (k,) int16 codes."""
@@ -130,13 +141,9 @@ def _running(index: Array, changed: Array) -> Array:
     return found
 
 
-def _rows(index: Array, at_ms: Array, found: list[Finding]) -> dict[tuple[int, int], list[int]]:
-    """The rows of each (series, time) of the series that something was found in."""
-    if not found:
-        return {}
-    wanted = np.flatnonzero(np.isin(index, np.array(sorted({finding.slot for finding in found}))))
-    keys = zip(index[wanted].tolist(), at_ms[wanted].tolist(), strict=True)
+def _rows(index: Array, at_ms: Array) -> dict[tuple[int, int], list[int]]:
+    """The rows of each (series, time)."""
     rows: dict[tuple[int, int], list[int]] = {}
-    for key, row in zip(keys, wanted.tolist(), strict=True):
+    for row, key in enumerate(zip(index.tolist(), at_ms.tolist(), strict=True)):
         rows.setdefault(key, []).append(row)
     return rows
