@@ -515,15 +515,14 @@ def _jumps(
         if sought and unit_of(expects + mean, expects, scale, limits.floor) == ratio:
             series.calm = whole(series.calm) & 0x0F
             return UNIT_ERROR
-    if (
-        jump + 1 >= READINGS_SHIFTED
-        and _switches(series, x, scale, limits)
-        and not whole(series.active) & (LEVEL_SHIFT | RATE_OF_CHANGE)
-    ):
-        _peaks(series, mean, usual.liveliness(series, whole(series.hour)), limits)
-        series.jump = 0
-        return 0
     if jump + 1 >= READINGS_SHIFTED:
+        lively = usual.liveliness(series, whole(series.hour))
+        # An hour eight times as lively as the day is so by what switches in it.
+        switched = _switches(series, x, base if lively >= SWITCHES else scale, limits)
+        if switched and not whole(series.active) & (LEVEL_SHIFT | RATE_OF_CHANGE):
+            _peaks(series, mean, lively, limits)
+            series.jump = 0
+            return 0
         return _shifted(series, float(series.since) / (jump + 1), scale, often, dt_ms, limits)  # type: ignore[no-any-return]
     return 0
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from ingest_service.columns import Block, empty_columns
-from ingest_service.detection import cadence, usual
+from ingest_service.detection import cadence, monitors, usual
 from ingest_service.detection.fleet import Fleet
 from tests.city_of_tests import KINDS, NOW_MS
 
@@ -167,6 +167,21 @@ def test_a_lamp_that_is_lit_earlier_than_yesterday_is_neither_a_spike_nor_anothe
     values[row : row + 12] = 100.0 + values[row : row + 12] % 1
     found = examine(Fleet(KINDS), "streetlight", "power_consumption", values, start_ms=MIDNIGHT_MS, step_ms=FIVE)
     assert [item for item in found if item.detector != "daylight"] == []
+
+
+def test_in_an_hour_lively_by_what_switches_a_value_between_its_levels_is_no_shift_and_one_beyond_is():
+    def changed(value):
+        series = usual.new_series(1).view(np.recarray)[0]
+        series.hours, series.hour, series.exponent, series.scale, series.keeps = 200, 21, 0, 0.75, 56_000
+        series.day[21], series.day[22], series.texture[10] = 100, 60, 6 << 4
+        series.day[20] = 100
+        series.jump, series.since, series.last = 5, 5 * (value - 100), value
+        limits = monitors.record_of(monitors.limits_of(KINDS["streetlight"].properties["power_consumption"]))[0]
+        base, scale = 0.75, 8 * 0.75
+        return monitors._jumps(series, value, value - 100.0, 0.0, 100.0, base, scale, 1, FIVE, limits)
+
+    assert changed(60.0) == 0
+    assert changed(20.0) == monitors.LEVEL_SHIFT
 
 
 def test_a_step_of_its_own_after_a_spike_does_not_hide_it():
