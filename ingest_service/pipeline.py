@@ -31,7 +31,9 @@ from ingest_service.health import Health
 from ingest_service.inbox import Inbox
 from ingest_service.memory import Memory
 from ingest_service.newest import Budget, Rows
+from ingest_service.registry import Agent
 from ingest_service.settings import Settings, parse_shards
+from ingest_service.store import alarm_rows
 from ingest_service.store.connection import DatabaseError, RefusedByDatabase, reason_of
 from ingest_service.store.store import Committed, CursorMoved, SchemaMissing, ShardTaken, Stay, Store, Work
 
@@ -49,8 +51,7 @@ class Prepared(msgspec.Struct):
     work: Work
     findings: list[Finding]
     changed: list[Rows]  # for the live channel
-    agents: tuple[Array, Array]  # (agents,) shard and agent_id by the index that the flush speaks of
-    saves: dict[int, saving.Taken]
+    packed: Future[tuple[dict[int, bytes], dict[int, bytes]]]  # journal and saves as bytes, by shard
     began: float  # monotonic seconds
 
 
@@ -73,6 +74,8 @@ class Pipeline:
         self._stale = False  # memory may differ from the database: nothing goes on before it is read anew
         self._readmitted: list[int] = []  # by the flush prepared last
         self._storer = ThreadPoolExecutor(1, thread_name_prefix="storer")
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="beside")
+        self._telling: Future[None] = self._beside.submit(lambda: None)
         self._under_way: tuple[Prepared, Future[None]] | None = None
 
     def load(self) -> None:
@@ -91,6 +94,8 @@ class Pipeline:
         self.round(self._take(0.0), stopping)
         self._settle(stopping)
         self._storer.shutdown()
+        self._telling.result()
+        self._beside.shutdown()
         self.inbox.stop()
         self.save_everything()
         self.memory.stop()
@@ -216,15 +221,14 @@ class Pipeline:
             examined=examined,
             late=late,
         )
-        agents, saves = memory.agent_arrays(), memory.saves_due(began)
-        return Prepared(messages, checking, flush, work, findings, changed, agents, saves, began)
+        packed = self._beside.submit(_packed, flush, memory.agent_arrays(), memory.saves_due(began))
+        return Prepared(messages, checking, flush, work, findings, changed, packed, began)
 
     # By the thread that stores.
 
     def _commit(self, prepared: Prepared) -> None:
         flush, work = prepared.flush, prepared.work
-        work.journal = journal.entries(flush.blocks, flush.clocks, *prepared.agents)
-        work.saves = _packed(prepared.saves)
+        work.journal, work.saves = prepared.packed.result()
         done = self.store.commit(flush, work)
         self._count(prepared, done)
         self.inbox.reply(
@@ -234,12 +238,9 @@ class Pipeline:
             ]
         )
         carriers = [self.memory.speaker_of(*alarm.pop("via")) for alarm in done.alarms]
-        agents = self.memory.registry.agents
-        self.inbox.publish_live(
-            [
-                (agents[index], payload)
-                for index, payload in live.messages(prepared.changed, done.alarms, carriers, self.profiles)
-            ]
+        self._telling.result()  # of the flush before: they do not pile up
+        self._telling = self._beside.submit(
+            self._tell, prepared.changed, done.alarms, carriers, self.memory.registry.agents
         )
 
     def _count(self, prepared: Prepared, done: Committed) -> None:
@@ -266,6 +267,15 @@ class Pipeline:
         now_ms = time.time_ns() / 1e6
         for taken_ms, observations in flush.taken.items():
             counters.latency.add(max(0.0, now_ms - taken_ms), observations)
+
+    # By the thread beside: what takes time, and no connection.
+
+    def _tell(
+        self, changed: list[Rows], told: list[alarm_rows.Told], carriers: list[int | None], agents: list[Agent]
+    ) -> None:
+        """The live channel hears what is committed."""
+        messages = live.messages(changed, told, carriers, self.profiles)
+        self.inbox.publish_live([(agents[index], payload) for index, payload in messages])
 
     # Parts of the round.
 
@@ -327,7 +337,8 @@ class Pipeline:
         behind = self.memory.behind is not None  # the journal has it all
         saves = {} if behind else self.memory.saves(sorted(set(shard_of_agent.tolist()) & set(self.shards)))
         words, counters = self.memory.words, self.counters.tell(time.monotonic(), self.inbox.shed)
-        work = Work([], self.memory.newest.due(1 << 40), [], counters, words, saves=_packed(saves))
+        packed = {shard: saving.pack(taken) for shard, taken in saves.items()}
+        work = Work([], self.memory.newest.due(1 << 40), [], counters, words, saves=packed)
         try:
             self.store.commit(Flush(tallies={}, blocks=[], held=[], clocks={}, taken={}, strangers={}), work)
             log("ingest.saved", shards=len(saves), agents=len(shard_of_agent))
@@ -363,5 +374,9 @@ class Pipeline:
             log("check.refused_by_database", level="error", error=words)
 
 
-def _packed(saves: Mapping[int, saving.Taken]) -> dict[int, bytes]:
-    return {shard: saving.pack(taken) for shard, taken in saves.items()}
+def _packed(
+    flush: Flush, agents: tuple[Array, Array], saves: Mapping[int, saving.Taken]
+) -> tuple[dict[int, bytes], dict[int, bytes]]:
+    """Journal entries and saves, by shard. agents: (agents,) shard and agent_id by the flush's indices."""
+    entries = journal.entries(flush.blocks, flush.clocks, *agents)
+    return entries, {shard: saving.pack(taken) for shard, taken in saves.items()}

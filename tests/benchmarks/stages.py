@@ -45,15 +45,15 @@ STAGES: tuple[tuple[Any, str, str], ...] = (
     (Newest, "take", "  newest: take"),
     (Newest, "due", "  newest: choose"),
     (memory.Memory, "saves_due", "  copy detectors"),
+    (journal, "entries", "make journal"),
+    (saving, "pack", "pack detectors"),
+    (live, "messages", "live channel"),
     (Pipeline, "_commit", "commit"),
-    (journal, "entries", "  make journal"),
-    (saving, "pack", "  pack detectors"),
     (Store, "commit", "  store"),
     (copy_rows, "copy", "    COPY"),
     (statements, "newest_put", "    newest rows"),
     (statements, "cursor_advance", "    cursors"),
     (statements, "journal_put", "    journal"),
-    (live, "messages", "  live channel"),
 )
 
 
