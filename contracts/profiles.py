@@ -76,7 +76,7 @@ _OWN = "device device_id observed_at as_of bucket observations kind state munici
 _RESERVED = {*_OWN.split(), *_SQL.split()}
 
 
-MOST_IGNORED = 4  # values of a number that may stay
+MOST_IGNORED = 4  # values of a number that may stay, or that are errors
 
 
 class ProfileError(ValueError):
@@ -156,7 +156,7 @@ class ErrorValue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     was; clears after `clear_after_s` without.
     """
 
-    values: tuple[float, ...]
+    values: Annotated[tuple[float, ...], msgspec.Meta(max_length=MOST_IGNORED)]
     clear_after_s: int = 86_400
     severity: Literal["info", "warning", "critical"] = "warning"
 

@@ -22,7 +22,7 @@ STRAIGHT_MS = 3_600_000  # three polls at night, a quarter of an hour each, and 
 UNLIKE = 8.0  # mean steps of the series (six sd of a normal one), twice: there and back
 ALIKE = 0.2  # of the fall, that the value after it may differ from the one before
 LARGEST = 1e15  # what is beyond is taken for this: the mean stays finite
-WARM_STEPS, MOST_STEPS = 20, 256  # before their mean means anything; that it is of: a day at five minutes
+WARM_STEPS, MOST_STEPS = 8, 256  # before their mean means anything, as a cadence; that it is of: a day at five minutes
 
 STATE = np.dtype(
     [
@@ -47,7 +47,9 @@ class Limits(NamedTuple):
 
 
 def limits_of(item: Property, chosen: ErrorValue) -> Limits:
-    return Limits(np.array(chosen.values, np.float64), chosen.clear_after_s * 1000, 10.0**-item.decimals)
+    held = np.float32 if item.type == "number" else np.float64  # as columns hold them
+    values = np.array(chosen.values, held).astype(np.float64)
+    return Limits(values, chosen.clear_after_s * 1000, 10.0**-item.decimals)
 
 
 def new_state(n: int) -> Array:

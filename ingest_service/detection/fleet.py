@@ -346,5 +346,6 @@ class Fleet:
         if watch is not None or name not in self.kinds[kind].monitors:
             return watch.parameters() if watch else {}
         limits = self.kinds[kind].monitors[name].limits
-        said = limits._replace(stay=tuple(value for value in limits.stay if np.isfinite(value)))
+        stay, errors = (tuple(v for v in values if np.isfinite(v)) for values in (limits.stay, limits.errors))
+        said = limits._replace(stay=stay, errors=errors)
         return {key: value for key, value in said._asdict().items() if value != () and np.isfinite(value).all()}

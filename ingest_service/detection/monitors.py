@@ -99,8 +99,15 @@ class Limits(NamedTuple):
     unit: bool
     emptied: bool
     stay: tuple[float, ...]  # MOST_IGNORED values that may stay, NaN for none
+    errors: tuple[float, ...]  # values that a broken counter says, NaN for none; no spikes, whoever judges them
     urgent: bool  # a breach of the range does not wait for a better name
     floor: float  # one unit of the property's resolution: the least scale
+
+
+def _filled(item: Property, values: tuple[float, ...]) -> tuple[float, ...]:
+    """MOST_IGNORED values as columns hold them."""
+    exact = [float(np.float32(value)) if item.type == "number" else value for value in values]
+    return (*exact, *[math.nan] * (MOST_IGNORED - len(values)))
 
 
 def limits_of(item: Property) -> Limits:
@@ -124,7 +131,8 @@ def limits_of(item: Property) -> Limits:
         noise=(chosen.noise or Switch()).on,
         unit=(chosen.unit_error or Switch()).on,
         emptied=item.emptied,
-        stay=(*stuck.ignore, *[math.nan] * (MOST_IGNORED - len(stuck.ignore))),
+        stay=_filled(item, stuck.ignore),
+        errors=_filled(item, chosen.error_value.values if chosen.error_value else ()),
         urgent=inside.severity == "critical",
         floor=10.0**-item.decimals,
     )
@@ -132,7 +140,7 @@ def limits_of(item: Property) -> Limits:
 
 LIMITS = np.dtype(
     [
-        (name, np.float64, MOST_IGNORED) if name == "stay" else (name, np.dtype(kind))
+        (name, np.float64, MOST_IGNORED) if name in ("stay", "errors") else (name, np.dtype(kind))
         for name, kind in get_type_hints(Limits).items()
     ],
     align=True,
@@ -180,7 +188,7 @@ def of_group(group: Any, members: int, at_s: int, away: float) -> float:
 @numba.extending.register_jitable  # type: ignore[untyped-decorator]
 def unit_of(value: float, expected: float, scale: float, floor: float) -> float:
     """The power of ten that makes the expected value this one, or 0. scale: sd of what is expected."""
-    if abs(expected) < LEAST_DIGITS * floor:
+    if abs(expected) < LEAST_DIGITS * floor or value == 0.0:  # nothing is nothing in any unit
         return 0.0
     for ratio in RATIOS:
         wanted = expected * ratio
@@ -459,6 +467,15 @@ def _stood_out(series: Any, x: float, left: float, base: float, limits: Any) -> 
 
 
 @numba.extending.register_jitable  # type: ignore[untyped-decorator]
+def _was_error(series: Any, limits: Any) -> bool:
+    """Whether the last value is one that a broken counter says: it teaches nothing, and has a name of its own."""
+    found = False
+    for j in range(MOST_IGNORED):
+        found = found or float(series.last) == limits.errors[j]
+    return found
+
+
+@numba.extending.register_jitable  # type: ignore[untyped-decorator]
 def _switches(series: Any, x: float, scale: float, limits: Any) -> bool:
     """Whether neighbouring hours differ so much that a value between them is one of theirs, come early or late."""
     return not limits.emptied and usual.beside(series, whole(series.hour), x, SWITCHES * scale)
@@ -503,6 +520,8 @@ def _jumps(
         back = (float(series.last) - x) * (1.0 if mean > 0.0 else -1.0)  # of the value, whatever is expected of it
         series.jump = CAME_BACK if jump <= READINGS_OUT and comes_back(abs(mean), back) else 0
         series.since = min(abs(mean), back) * (1.0 if mean > 0.0 else -1.0)
+        if whole(series.jump) == CAME_BACK and _was_error(series, limits):
+            series.since = 0.0
         if whole(series.jump) == 0:
             _peaks(series, mean, usual.liveliness(series, whole(series.hour)), limits)
         return 0
@@ -627,7 +646,7 @@ def step(
         series.lively = lots
         often = bits(lots)
         active = whole(series.active)
-        if often >= NOISY and limits.noise and not active & UNIT_ERROR:
+        if often >= NOISY and limits.noise and hours >= usual.DAY_HOURS and not active & UNIT_ERROR:
             changed |= NOISE & ~active
         elif often <= LESS_NOISY:
             changed |= (NOISE & active) << CLEARED
@@ -637,6 +656,8 @@ def step(
             changed |= _jumps(series, x, left, own, expects, base, scale, often, dt_ms, limits)
         elif not resumes and _stood_out(series, x, left, base, limits):
             series.jump = CAME_BACK
+            if _was_error(series, limits):
+                series.since = 0.0
         elif suspect:
             series.since = sign
             series.jump = 1

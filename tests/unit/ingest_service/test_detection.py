@@ -119,6 +119,34 @@ def test_what_hardly_ever_repeats_is_stuck_in_its_first_week_too():
     assert [int(np.searchsorted(at_ms, at)) - 7 * 18 for at in hung] == [14]
 
 
+def test_zeros_of_a_broken_counter_are_no_spikes_and_a_spike_after_them_is_one():
+    values = garage(12)
+    values[2 * 288 : 10 * 288 : 50] = 0
+    values[11 * 288 + 100] += 150
+    at_ms = NOW_MS - NOW_MS % 86_400_000
+    found = examine(
+        Fleet(KINDS), "off_street_parking", "available_spot_number", values, start_ms=at_ms, step_ms=5 * MINUTE
+    )
+    begun = {(item.detector, (item.at_ms - at_ms) // 86_400_000) for item in found if item.begins}
+    assert begun - {("novelty", 2)} == {("error_value", 2), ("spike", 11)}
+
+
+def test_nothing_is_called_noise_before_a_day_is_known():
+    def noisy(begins):
+        random = np.random.default_rng(5)
+        values = random.normal(100, 1, begins + 200)
+        values[begins:] = random.normal(100, 12, 200)
+        return "noise" in {item.detector for item in examine(Fleet(KINDS), "streetlight", "power_consumption", values)}
+
+    assert not noisy(400)
+    assert noisy(1500)
+
+
+def test_nothing_is_nothing_in_any_unit():
+    assert monitors.unit_of(0.0, 4.0, 0.1, 1.0) == 0.0
+    assert monitors.unit_of(40.0, 4.0, 0.1, 1.0) == 10.0
+
+
 def test_a_full_garage_may_stay_full():
     values = garage(10)
     values[8 * 288 + 96 : 8 * 288 + 230] = 0

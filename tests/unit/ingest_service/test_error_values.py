@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from contracts.profiles import load
+from contracts.profiles import ErrorValue, Property, load
 from ingest_service.columns import NULL_INTEGER, Block, empty_columns
+from ingest_service.detection import error_values
 from ingest_service.detection.fleet import Fleet
 
 KINDS = load(environ={})
@@ -103,7 +104,18 @@ def test_late_reports_and_gaps_are_passed_over():
     assert told(examine(values, at_ms)) == [(True, 103)]
 
 
+def test_values_are_compared_as_columns_hold_them():
+    item = Property(type="number", label={}, ngsi="n", name="n", decimals=1, plausible=(-10, 100))
+    limits = error_values.limits_of(item, ErrorValue((-0.1,)))
+    series = error_values.new_state(1)[0]
+    values = [*(50.0 + k % 2 for k in range(30)), np.float64(np.float32(-0.1)), 50.0]
+    said = [error_values.step(series, k * POLL_MS, value, limits) for k, value in enumerate(values)]
+    assert [k for k, change in enumerate(said) if change == error_values.BEGINS] == [31]
+
+
 def test_nothing_is_said_of_a_series_that_is_hardly_known():
     values = counted(60)
-    values[10] = 0
+    values[5] = 0
     assert examine(values) == []
+    values[5], values[10] = 200, 0
+    assert told(examine(values)) == [(True, 11)]
