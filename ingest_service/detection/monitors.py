@@ -562,8 +562,6 @@ def _learn(series: Any, left: float, sign: float, own: float, last_left: float, 
     series.keeps = int(max(0.0, min(0.999, keeps + min(weight, 0.1) * e * r * most)) * 65535 + 0.5)
     if hours > 0 or n >= WARM_READINGS:
         _peaks(series, own, lively, limits)
-    if limits.emptied and own > SUSPECT * least and usual.TEXTURE_HOURS <= hours < LEARNING_HOURS:
-        _put_up_with(series, own, least, limits)
 
 
 def step(
@@ -614,7 +612,7 @@ def step(
         base, scale = max(base, told_in), max(scale, told_in)
     if whole(series.repeats) > 1:
         scale *= math.sqrt(min(float(series.repeats), MOST_HELD))  # what is told in steps has gone on meanwhile
-    own = _own(sign, x - float(series.last)) if not first else 0.0
+    own = sign if abs(sign) < OFTEN * base else _own(sign, x - float(series.last))  # of a small step it is no matter
     z = own / scale
     warm = hours > 0 or whole(series.hour_n) >= WARM_READINGS
     jump = whole(series.jump)
@@ -703,6 +701,9 @@ def _hour(series: Any, at_s: int, hour: int, limits: Any) -> int:
     """The hour is over: learn from it, and judge what is slow."""
     changed = 0
     if whole(series.hour) >= 0:
+        if limits.emptied and usual.TEXTURE_HOURS <= whole(series.hours) < LEARNING_HOURS:
+            least = max(float(series.scale), 0.3 * limits.floor)
+            _put_up_with(series, float(OCTAVES[whole(series.hour_peak) + 1]) / 8 * least, least, limits)
         expected = usual.of_day(series, at_s % 86400)
         score = usual.fold(series, at_s // 86400, limits.floor)
         hours = whole(series.hours)
