@@ -16,7 +16,7 @@ from ingest_service.columns import Array
 
 AHEAD = 12  # rows that are fetched ahead: a microsecond of work, ten times what memory takes
 LINE_WORDS = 16  # of a cache line of 64 bytes
-SPARE = 3  # a flush in hand, one under way, one to begin with
+SPARE = 64  # copies of a width that wait to be used again: two flushes of all properties of some ten kinds
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -81,4 +81,4 @@ class Spare:
         memory: Any = rows.base
         free = self._free.setdefault(rows.shape[1], [])
         free.append(memory)
-        del free[: -2 * SPARE]
+        del free[:-SPARE]
