@@ -2,9 +2,10 @@
 
 Receiver: `judge` says what to do with a batch, given how far its (agent, epoch) has been committed; `advance` gives the
 position after taking it. Whoever calls them stores rows and position in one transaction.
-Sender: one for each epoch that an outbox holds. It chooses what to send next, within the window its owner grants, and
-rewinds to the cursor after silence. How long a silence may last it learns from how long answers take: where a backlog
-waits before a slow database, sending again would only make it longer. Time and randomness are arguments.
+Sender: one for each epoch that an outbox holds. It chooses what to send next, within the window its owner grants. After
+silence it sends the last batch once more: the answer is progress, where what is under way only waits before a slow
+database, or a gap, upon which it rewinds to the cursor. How long a silence may last it learns from how long answers
+take, and how much may be under way from what got lost. Time and randomness are arguments.
 A heartbeat names an epoch and is answered with that epoch's cursor, so an idle outbox hears of a restored database.
 """
 
@@ -17,6 +18,7 @@ from contracts.wire import Header
 
 FIRST_TIMEOUT_MS = 2_000  # a flush takes 100 ms and a stalled database some seconds; below this, resends would be noise
 LONGEST_TIMEOUT_MS = 60_000
+FIRST_BATCHES, FEWEST_BATCHES, MOST_BATCHES = 10, 2, 1000  # under way: after connecting (RFC 6928), after gaps, ever
 
 
 class Position(msgspec.Struct, frozen=True, gc=False):
@@ -67,8 +69,14 @@ class Sender:
         self.nonce: int | None = None
         self.timeout_ms = FIRST_TIMEOUT_MS
         self._answer = _AnswerTime()
+        self._room = _Room()
         self._deadline_ms = 0
         self._no_rewind_before_ms = 0
+
+    @property
+    def open(self) -> bool:
+        """Whether one more batch may be under way; whether the last one is due again is not looked at."""
+        return self.in_flight < self._room.batches
 
     @property
     def in_flight(self) -> int:
@@ -94,6 +102,7 @@ class Sender:
         self.nonce = nonce
         self.timeout_ms = FIRST_TIMEOUT_MS
         self._answer = _AnswerTime(self._answer.highest)
+        self._room = _Room()
         self._no_rewind_before_ms = now_ms
         self._rewind(now_ms)
 
@@ -101,14 +110,16 @@ class Sender:
         self.nonce = None
 
     def next_to_send(self, now_ms: int, random: Callable[[], float]) -> int | None:
-        """Number of the batch to send now, or None; silence beyond the time-out rewinds to the cursor first."""
+        """Number of the batch to send now, or None; after silence beyond the time-out it is the last one again."""
         if self.nonce is None:
             return None
         if self.in_flight and now_ms >= self._deadline_ms:
             self.timeout_ms = min(LONGEST_TIMEOUT_MS, self.timeout_ms * 2)
-            self._rewind(now_ms, spread=random())
+            self._deadline_ms = now_ms + int(self.timeout_ms * (1 + 0.5 * random()))
+            self._answer.on_sent_again(self.sent)
+            self.sent -= 1
         seq = max(self.sent + 1, self.floor)
-        return seq if seq <= self.top else None
+        return seq if seq <= self.top and self.open else None
 
     def mark_sent(self, seq: int, now_ms: int) -> None:
         if not self.in_flight:
@@ -129,6 +140,7 @@ class Sender:
             return False
         seq = min(seq, self.top)
         if seq > self.acked:
+            self._room.on_progress(seq - self.acked, self.in_flight)
             self.acked = seq
             self.sent = max(self.sent, seq)
             self.timeout_ms = self._answer.timeout_ms(seq, now_ms) or self.timeout_ms
@@ -137,14 +149,38 @@ class Sender:
             rewind = seq < self.acked or (gap and self.in_flight > 0)
             self.acked = seq
             if rewind and now_ms >= self._no_rewind_before_ms:
+                self._room.on_gap(self.in_flight)
                 self._rewind(now_ms)
                 self._no_rewind_before_ms = self._deadline_ms
         return True
 
-    def _rewind(self, now_ms: int, spread: float = 0.0) -> None:
+    def _rewind(self, now_ms: int) -> None:
         self._answer.timed = None
         self.sent = max(self.acked, self.floor - 1)
-        self._deadline_ms = now_ms + int(self.timeout_ms * (1 + 0.5 * spread))
+        self._deadline_ms = now_ms + self.timeout_ms
+
+
+class _Room:
+    """How many batches may be under way: one more with each answer, half as many after a gap, and from then on one more
+    each time that all are answered. source: RFC 5681 (slow start, congestion avoidance).
+    """
+
+    def __init__(self) -> None:
+        self._batches = float(FIRST_BATCHES)
+        self._slowly = False
+
+    @property
+    def batches(self) -> int:
+        return int(self._batches)
+
+    def on_progress(self, answered: int, in_flight: int) -> None:
+        if in_flight >= self.batches:  # otherwise more is allowed already than is needed
+            step = answered / self._batches if self._slowly else answered
+            self._batches = min(MOST_BATCHES, self._batches + step)
+
+    def on_gap(self, in_flight: int) -> None:
+        self._batches = max(FEWEST_BATCHES, min(self._batches, in_flight) / 2)
+        self._slowly = True
 
 
 class _AnswerTime:
@@ -164,6 +200,10 @@ class _AnswerTime:
             self.highest = seq
             if self.timed is None:
                 self.timed = seq, now_ms
+
+    def on_sent_again(self, seq: int) -> None:
+        if self.timed is not None and self.timed[0] == seq:
+            self.timed = None
 
     def timeout_ms(self, acked: int, now_ms: int) -> int | None:
         """The time-out from now on, when the cursor answers the timed batch."""

@@ -121,7 +121,7 @@ class Outboxes:
         for place in range(self.sealed, upto):
             sender = self.senders[self.outbox[place]]
             seq = sender.top + 1
-            at_once = not self.qos and sender.sent == sender.top and sender.in_flight < WINDOW_BATCHES
+            at_once = not self.qos and sender.sent == sender.top and sender.open and sender.in_flight < WINDOW_BATCHES
             sender.seal(seq)
             if at_once:
                 sender.mark_sent(seq, now_ms)

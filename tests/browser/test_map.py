@@ -45,6 +45,16 @@ def test_from_afar_a_town_is_one_disc_with_its_name_and_a_click_leads_to_its_str
     assert not any("point_count" in d for d in rendered(desk, "clusters", "devices"))
 
 
+def test_a_map_that_comes_to_rest_does_not_lead_back_from_where_one_has_just_gone(desk: Page) -> None:
+    expect(desk.locator("[data-map][data-ready=yes]")).to_be_visible()
+    desk.evaluate("""() => {  // both before the browser tells of the new address
+      const { map } = document.querySelector('[data-map]');
+      location.hash = '#/detectors';
+      map.jumpTo({ zoom: map.getZoom() + 0.25 });
+    }""")
+    expect(desk.get_by_role("heading", name="Detectors", exact=True).first).to_be_visible()
+
+
 def test_a_click_beside_a_lamp_opens_it_even_while_the_map_is_reloading(desk: Page, city: City) -> None:
     lamp = city.device_id(probe.LAMP)
     show_device(desk, lamp, LAMP["latitude"], LAMP["longitude"])

@@ -1,8 +1,11 @@
 """The cursor: every verdict and what a position is afterwards; how a sender behaves before a slow store."""
 
+import random
+from collections import deque
+
 import pytest
 
-from contracts.cursor import FIRST_TIMEOUT_MS, Position, Sender, Verdict, advance, judge
+from contracts.cursor import FIRST_BATCHES, FIRST_TIMEOUT_MS, Position, Sender, Verdict, advance, judge
 from contracts.wire import Header
 
 
@@ -64,6 +67,71 @@ def sent_before_a_backlog(wait_ms, *, every_ms=500, batches=400):
 @pytest.mark.parametrize("wait_ms", [100, 1500, 4000, 8000, 15_000])
 def test_a_backlog_before_the_store_does_not_make_senders_send_again_and_again(wait_ms):
     assert sent_before_a_backlog(wait_ms) < 1.2
+
+
+def taken_by_a_store_that_is_asked_for_more_than_it_can(load, *, boxes=100, a_second=100, waiting=500, seconds=300):
+    """Batches a second over the last two thirds, where so many may wait and what finds no room is dropped."""
+    senders, queue, committed, taken = [Sender(1) for _ in range(boxes)], deque(), [0] * boxes, 0
+    chance, draw = random.Random(5), random.Random(6)
+    for sender in senders:
+        sender.connect(7, 0)
+    for now_ms in range(0, seconds * 1000, 100):
+        answers = {}
+        for _ in range(a_second // 10):
+            if not queue:
+                break
+            box, seq = queue.popleft()
+            committed[box] += seq == committed[box] + 1
+            taken += now_ms > seconds * 333 and seq == committed[box]
+            answers[box] = answers.get(box, False) or seq > committed[box]
+        for box, gap in answers.items():
+            senders[box].on_cursor(committed[box], 7, now_ms, gap=gap)
+        for box, sender in enumerate(senders):
+            if chance.random() < load * a_second / boxes / 10:
+                sender.seal(sender.top + 1)
+            while sender.in_flight < 32 and (seq := sender.next_to_send(now_ms, draw.random)) is not None:
+                sender.mark_sent(seq, now_ms)
+                if len(queue) < waiting:
+                    queue.append((box, seq))
+    return taken / (seconds * 0.667)
+
+
+@pytest.mark.parametrize("load", [0.8, 1.1, 2.0, 5.0])
+def test_a_store_that_is_asked_for_more_than_it_can_still_takes_nearly_what_it_can(load):
+    assert taken_by_a_store_that_is_asked_for_more_than_it_can(load) > 0.85 * min(1.0, load) * 100
+
+
+def test_silence_sends_one_batch_again_and_a_gap_what_was_lost():
+    sender = Sender(1)
+    sender.connect(7, 0)
+    sender.seal(3)
+    while (seq := sender.next_to_send(0, lambda: 0.0)) is not None:
+        sender.mark_sent(seq, 0)
+    assert sender.next_to_send(FIRST_TIMEOUT_MS, lambda: 0.0) == 3
+    sender.mark_sent(3, FIRST_TIMEOUT_MS)
+    assert sender.next_to_send(FIRST_TIMEOUT_MS, lambda: 0.0) is None
+    sender.on_cursor(0, 7, FIRST_TIMEOUT_MS + 100, gap=True)
+    assert sender.next_to_send(FIRST_TIMEOUT_MS + 100, lambda: 0.0) == 1
+
+
+def test_after_a_gap_half_as_much_is_under_way_and_more_with_every_answer():
+    def send_all(now_ms):
+        while (seq := sender.next_to_send(now_ms, lambda: 0.0)) is not None:
+            sender.mark_sent(seq, now_ms)
+        return sender.in_flight
+
+    sender = Sender(1)
+    sender.connect(7, 0)
+    sender.seal(500)
+    assert send_all(0) == FIRST_BATCHES
+    sender.on_cursor(7, 100)
+    assert send_all(100) == 2 * FIRST_BATCHES
+    sender.on_cursor(7, 200, gap=True)
+    assert send_all(200) == FIRST_BATCHES
+    sender.on_cursor(2 * 7, 300)
+    assert send_all(300) == FIRST_BATCHES + 1
+    sender.connect(8, 400)
+    assert send_all(400) == FIRST_BATCHES
 
 
 def test_a_gap_is_sent_again_at_once_and_what_came_twice_is_not():

@@ -10,9 +10,12 @@ class Route {
     return () => removeEventListener("hashchange", follow);
   }
 
-  /** Changes part of the view; `silently` leaves no step in the browser's history. */
+  /**
+   * Changes part of the view; `silently` leaves no step in the browser's history. The address bar is asked what the
+   * view is: it may already be another, of which `hashchange` has not told yet.
+   */
   go(part: Partial<View>, silently = false): void {
-    this.view = { ...this.view, ...part };
+    this.view = { ...read(location.hash), ...part };
     const hash = write(this.view);
     if (hash === location.hash) return;
     if (silently) history.replaceState(null, "", hash);
