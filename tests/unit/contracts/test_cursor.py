@@ -124,11 +124,11 @@ def test_after_a_gap_half_as_much_is_under_way_and_more_with_every_answer():
     sender.connect(7, 0)
     sender.seal(500)
     assert send_all(0) == FIRST_BATCHES
-    sender.on_cursor(7, 100)
+    sender.on_cursor(FIRST_BATCHES, 7, 100)
     assert send_all(100) == 2 * FIRST_BATCHES
-    sender.on_cursor(7, 200, gap=True)
+    sender.on_cursor(FIRST_BATCHES, 7, 200, gap=True)
     assert send_all(200) == FIRST_BATCHES
-    sender.on_cursor(2 * 7, 300)
+    sender.on_cursor(2 * FIRST_BATCHES, 7, 300)
     assert send_all(300) == FIRST_BATCHES + 1
     sender.connect(8, 400)
     assert send_all(400) == FIRST_BATCHES
