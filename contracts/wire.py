@@ -7,6 +7,7 @@ Raises WireError with a quarantine reason for what cannot be read; judges neithe
 
 import struct
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -97,6 +98,31 @@ def decompress(body: bytes | memoryview) -> bytes:
         return _decompressor.decompress(data, max_output_size=MAX_DECODED_BYTES)
     except zstandard.ZstdError as error:
         raise WireError(Reason.MALFORMED_BODY, f"cannot decode body: {error}") from error
+
+
+def decompress_all(bodies: Sequence[bytes | memoryview]) -> list[bytes | WireError]:
+    """The plain JSON of each body, or what `decompress` raises of it.
+
+    All in one call where nothing is wrong: each lets go of the interpreter's lock, and waits for it where threads are
+    busy (95 microseconds a body of 1.2 kB that takes 8 to decompress, by py-spy, at 180,000 observations a second).
+    """
+    found: list[bytes | WireError] = [bytes(body) for body in bodies]
+    packed = {at: data for at, data in enumerate(found) if isinstance(data, bytes) and data[:4] == _ZSTD_MAGIC}
+    try:
+        if all(0 <= zstandard.frame_content_size(data) <= MAX_DECODED_BYTES for data in packed.values()):
+            if packed:
+                plain = _decompressor.multi_decompress_to_buffer(list(packed.values()))
+                for place, at in enumerate(packed):
+                    found[at] = plain[place].tobytes()
+            return found
+    except zstandard.ZstdError:  # one of them cannot be read
+        pass
+    for at, data in packed.items():
+        try:
+            found[at] = decompress(data)
+        except WireError as error:
+            found[at] = error
+    return found
 
 
 def decode_body(body: bytes | memoryview) -> Groups:

@@ -4,7 +4,7 @@ Pure: messages, positions, registry and time are arguments; nothing is written h
 (received = committed + duplicate + out_of_order + quarantined) is made here and stored with the rows it counts.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -96,7 +96,7 @@ class _Batch(msgspec.Struct):
     taken_ms: int
     count: int
     bodies: Bodies
-    raw: bytes | memoryview = b""  # the body as it came
+    raw: bytes | memoryview | None = None  # the body as it came; None when its message is wrong
     plain: bytes | None = None  # the body, decompressed; None when it cannot be
     good: int = 0
 
@@ -167,6 +167,7 @@ class Admission:
     def _settle(self, flush: Flush, batches: list[_Batch]) -> None:
         """Read and judge the bodies: blocks, quarantine, and what of each batch is committed."""
         registry = self.registry
+        _decompress(flush, batches)
         readable = [number for number, batch in enumerate(batches) if batch.plain is not None]
         chosen = [batches[number] for number in readable]
         scan = self._scanner.scan(
@@ -201,7 +202,7 @@ class Admission:
         try:
             groups, refusals = self.bodies.read(batch.plain, batch.count)
         except wire.WireError as error:
-            _hold(flush, Refusal(error.reason, str(error), body=bytes(batch.raw), observations=batch.count), batch)
+            _hold_body(flush, batch, error)
             return
         known = self.registry.codes.get(batch.agent.municipality, {})
         for kind, group in groups:
@@ -298,13 +299,10 @@ class Admission:
         batch = _Batch(
             agent, window, tally, message.topic, header.epoch, header.seq, header.taken_ms, header.count, self.bodies
         )
-        try:
-            if isinstance(body, wire.WireError):
-                raise body
-            batch.raw, batch.plain = body, wire.decompress(body)
-        except wire.WireError as error:
-            raw = bytes(body) if not isinstance(body, wire.WireError) else message.payload
-            _hold(flush, Refusal(error.reason, str(error), body=raw, observations=header.count), batch)
+        if isinstance(body, wire.WireError):
+            _hold(flush, Refusal(body.reason, str(body), body=message.payload, observations=header.count), batch)
+        else:
+            batch.raw = body
         tally.after, lost = cursor.advance(tally.after, header)
         tally.lost += lost
         batches.append(batch)
@@ -323,6 +321,21 @@ def _hold(flush: Flush, refusal: Refusal, batch: _Batch) -> None:
     batch.tally.quarantined += refusal.observations
     agent = batch.agent
     flush.held.append(Held(refusal, batch.topic, agent.municipality, agent.agent_id, batch.epoch, batch.seq))
+
+
+def _decompress(flush: Flush, batches: Sequence[_Batch]) -> None:
+    """Make the bodies plain; what cannot be goes to quarantine."""
+    raw = {at: batch.raw for at, batch in enumerate(batches) if batch.raw is not None}
+    for at, plain in zip(raw, wire.decompress_all(list(raw.values())), strict=True):
+        if isinstance(plain, wire.WireError):
+            _hold_body(flush, batches[at], plain)
+        else:
+            batches[at].plain = plain
+
+
+def _hold_body(flush: Flush, batch: _Batch, error: wire.WireError) -> None:
+    assert batch.raw is not None
+    _hold(flush, Refusal(error.reason, str(error), body=bytes(batch.raw), observations=batch.count), batch)
 
 
 def _open(payload: bytes) -> tuple[wire.Header | None, memoryview | wire.WireError]:

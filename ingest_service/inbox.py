@@ -92,19 +92,19 @@ class Inbox:
     def start(self) -> None:
         self._thread.start()
 
-    def take(self, max_observations: int, max_wait_s: float) -> list[Message]:
-        """What has arrived, in order: as soon as there are so many observations, or after the wait; a heartbeat counts
-        as one.
+    def take(self, enough: int, max_wait_s: float, *, most: int = 0) -> list[Message]:
+        """What has arrived, in order: as soon as there are enough observations, or after the wait. No message beyond
+        enough, or `most`, where that is more. A heartbeat counts as one observation.
         """
         deadline = time.monotonic() + max_wait_s
         with self._arrived:
-            while self._observations < max_observations and not self._stopped:
+            while self._observations < enough and not self._stopped:
                 left = deadline - time.monotonic()
                 if left <= 0 or not self._arrived.wait(left):
                     break
             taken: list[Message] = []
             observations = size = 0
-            while self._waiting and observations < max_observations:
+            while self._waiting and observations < max(enough, most):
                 message = self._waiting.popleft()
                 observations += message.observations
                 size += len(message.payload) + MESSAGE_OVERHEAD

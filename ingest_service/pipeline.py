@@ -38,6 +38,7 @@ from ingest_service.store.connection import DatabaseError, RefusedByDatabase, re
 from ingest_service.store.store import Committed, CursorMoved, SchemaMissing, ShardTaken, Stay, Store, Work
 
 CHECK_PERIOD_S = 1.0  # registry, requests to admit, silent agents, counters
+BACKLOG_FLUSHES = 3  # flushes in one where more waits: 193,545/s of 20,000, 258,164/s of 60,000 (docs/adr/0014)
 
 NOT_STORED = (CursorMoved, ShardTaken, SchemaMissing, DatabaseError)
 
@@ -101,7 +102,8 @@ class Pipeline:
         self.memory.stop()
 
     def _take(self, wait_s: float) -> list[Message]:
-        return self.inbox.take(self.settings.flush_observations, wait_s)
+        enough = self.settings.flush_observations
+        return self.inbox.take(enough, wait_s, most=enough * BACKLOG_FLUSHES)
 
     def round(self, messages: list[Message], stopping: threading.Event) -> None:
         """Prepare messages, and hand them over to be stored once the flush before is. Waits out a lost database;

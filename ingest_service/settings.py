@@ -31,7 +31,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0
     flush_wait_ms: Annotated[int, Meta(description="Longest wait before what has arrived is committed.", ge=1)] = 100
     flush_observations: Annotated[
-        int, Meta(description="Observations after which what has arrived is committed without more waiting.", ge=1)
+        int,
+        Meta(
+            description=(
+                "Observations after which what has arrived is committed without more waiting; where a backlog waits, "
+                "three times as many are committed together."
+            ),
+            ge=1,
+        ),
     ] = 20_000
     inbox_bytes: Annotated[
         int,

@@ -82,11 +82,11 @@ class Messages:
         self._at = 0
         self._done = done
 
-    def take(self, max_observations: int, _wait_s: float) -> list[Message]:
+    def take(self, _enough: int, _wait_s: float, *, most: int) -> list[Message]:
         if self._at >= len(self._messages):
             self._done.set()
             return []
-        n = max(1, max_observations // self._messages[0].observations)
+        n = max(1, most // self._messages[0].observations)
         taken = self._messages[self._at : self._at + n]
         self._at += n
         return taken

@@ -99,6 +99,9 @@ def test_take_returns_at_the_wanted_number_of_observations_and_not_before_the_wa
         assert len(inbox.take(10, 30.0)) == 4  # three observations each
         assert time.monotonic() - began < 20
         timer.join()
+        time.sleep(0.5)
+        assert len(inbox.take(1, 30.0)) == 1
+        assert len(inbox.take(1, 30.0, most=100)) == 3  # what waits besides, of a backlog
         sender.close()
     finally:
         inbox.stop()

@@ -113,6 +113,28 @@ def test_a_zstd_bomb_that_lies_about_its_size_is_refused():
     unreadable(lying, Reason.MALFORMED_BODY, "cannot decode body")
 
 
+def test_bodies_are_decompressed_together_as_each_by_itself():
+    whole = zstandard.ZstdCompressor().compress(b"[1]" * 100)
+    good = [whole, b"{}", b"", zstandard.ZstdCompressor().compress(b""), whole + b"more", whole + whole]
+    odd = [
+        whole[:-2],
+        whole[:4],
+        zstandard.ZstdCompressor().compress(bytes(1 << 26)),
+        zstandard.ZstdCompressor(write_content_size=False).compress(b"[1]" * 100),
+    ]
+
+    def by_itself(body):
+        try:
+            return wire.decompress(body)
+        except WireError as error:
+            return str(error)
+
+    for bodies in (good, [*good, *odd], odd, []):
+        together = wire.decompress_all([memoryview(body) for body in bodies])
+        assert [one if isinstance(one, bytes) else str(one) for one in together] == [by_itself(one) for one in bodies]
+    assert sum(isinstance(one, WireError) for one in wire.decompress_all(good + odd)) == len(odd)
+
+
 def test_a_body_that_is_no_columns_is_malformed():
     def check(plain, words=""):
         unreadable(plain, Reason.MALFORMED_BODY, words)
