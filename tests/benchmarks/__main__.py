@@ -8,6 +8,7 @@ Imports nothing but the benchmark that was asked for. Each is a module here with
 import argparse
 import difflib
 import importlib
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -79,5 +80,12 @@ def main(
     return 0
 
 
+def stoppable() -> None:
+    """Every signal to end ends what was started, too; a shell's background jobs would ignore SIGINT."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+
+
 if __name__ == "__main__":
+    stoppable()
     sys.exit(main(sys.argv[1:]))

@@ -2,11 +2,20 @@
 
 import argparse
 import importlib
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from tests.benchmarks import report
+from tests.benchmarks.asking import ROOT
 from tests.database_fixture import TIMESCALE_URL
+from tests.waiting import wait_for
 
 
 def run(name: str, *arguments: str) -> dict[str, report.Case]:
@@ -51,3 +60,30 @@ def test_alarms_are_measured_and_a_storm_is_one_alarm():
     assert cases["a flush without changes"].value > 0
     assert cases["storm"].ratio is not None
     assert cases["its end"].value > 0
+
+
+def started_by(mark: str) -> list[str]:
+    """Command lines of the processes that inherited this variable."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mark.encode() in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return found
+
+
+@pytest.mark.slow
+def test_a_benchmark_that_is_ended_takes_what_it_started_along(tmp_path):
+    mark = f"DURE_TEST_MARK={uuid.uuid4()}"
+    few = ("--only", "batches", "--outboxes", "10", "--devices", "200", "--seconds", "120")
+    name, value = mark.split("=")
+    with (tmp_path / "words").open("w") as words:
+        bench = subprocess.Popen(
+            [sys.executable, "-m", "tests.benchmarks", "ingest", *few],
+            cwd=ROOT, env={**os.environ, name: value}, stdout=words, stderr=words,
+        )  # fmt: skip
+    wait_for(lambda: any("dure.py ingest" in line for line in started_by(mark)), 60)
+    assert any("nats-server" in line for line in started_by(mark))
+    bench.send_signal(signal.SIGTERM)
+    assert bench.wait(60) == 130, (tmp_path / "words").read_text()
+    wait_for(lambda: started_by(mark) == [], 10)
