@@ -35,7 +35,7 @@ CONDITIONS: dict[str, Label] = {
     "counter_reset": {"en": "Counter began at zero", "ko": "계량 초기화"},
     "counter_restart": {"en": "Counter lost a little", "ko": "계량기 재시작"},
     "unchanging": {"en": "Unchanging", "ko": "변화 없음"},
-    "daylight": {"en": "Lit against the sun", "ko": "점소등 불일치"},
+    "daylight": {"en": "Lamp wrong for daylight", "ko": "점소등 불일치"},
     "novelty": {"en": "Unusual pattern", "ko": "특이 패턴"},
     "error_value": {"en": "Error value", "ko": "오류값"},
     "agent_silent": {"en": "Agent silent", "ko": "에이전트 무응답"},
