@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from ingest_service.columns import Block
-from ingest_service.detection import monitors
+from ingest_service.detection.monitor_limits import CLEARED, NAMES, OUT_OF_RANGE, RATE_OF_CHANGE, STUCK, SUSPECT, Limits
 from ingest_service.detection.watches import Noted
 
 
@@ -54,23 +54,23 @@ def of_device(kind: str, slot: int, detector: str, begins: bool, at_ms: int) -> 
 
 
 def explain(
-    block: Block, name: str, limits: monitors.Limits, row: int, change: int, value: float, told: list[float]
+    block: Block, name: str, limits: Limits, row: int, change: int, value: float, told: list[float]
 ) -> list[Finding]:
     """Findings of one value; told is what `monitors.step` tells of it."""
     found = []
     expects, scale, reached = told
-    for bit, detector in monitors.NAMES.items():
-        begins, ends = bool(change & bit), bool(change >> monitors.CLEARED & bit)
+    for bit, detector in NAMES.items():
+        begins, ends = bool(change & bit), bool(change >> CLEARED & bit)
         if not begins and not ends:
             continue
         low: float | None = None
         high: float | None = None
         expected: float | None = None
-        if bit == monitors.OUT_OF_RANGE:
+        if bit == OUT_OF_RANGE:
             low, high = _finite(limits.low), _finite(limits.high)
-        elif bit not in (monitors.STUCK, monitors.RATE_OF_CHANGE):
+        elif bit not in (STUCK, RATE_OF_CHANGE):
             expected = expects
-            width = limits.spike * scale if np.isfinite(limits.spike) else monitors.SUSPECT * scale
+            width = limits.spike * scale if np.isfinite(limits.spike) else SUSPECT * scale
             low, high = expected - width, expected + width
         slot, at_ms = int(block.slot[row]), int(block.observed_ms[row])
         score = 1.0 - 1.0 / (1.0 + max(reached, 1.0)) if begins else None

@@ -14,9 +14,10 @@ import numpy as np
 from contracts.log import log
 from contracts.profiles import Profile
 from ingest_service.columns import Array, Block, as_float
-from ingest_service.detection import cadence, monitors, usual
+from ingest_service.detection import cadence, group_means, monitors, usual
 from ingest_service.detection.before import Spare, words_of
 from ingest_service.detection.findings import Finding, explain, noted, of_device
+from ingest_service.detection.monitor_limits import POISONED, TOLD, limits_of, record_of
 from ingest_service.detection.peers import NOBODY
 from ingest_service.detection.places import Places
 from ingest_service.detection.watches import watches_of
@@ -45,10 +46,10 @@ class _Monitor:
 
     def __init__(self, profile: Profile, name: str) -> None:
         self.item = profile.properties[name]
-        self.limits = monitors.limits_of(self.item)
-        self.of_kernel = monitors.record_of(self.limits)
+        self.limits = limits_of(self.item)
+        self.of_kernel = record_of(self.limits)
         self.state: Any = usual.new_series(0)  # record array
-        self.groups: Any = monitors.new_groups(1)  # what peers do, by number of the group; the last is nobody's
+        self.groups: Any = group_means.new_groups(1)  # what peers do, by number of the group; the last is nobody's
 
 
 class _Kind:
@@ -86,7 +87,7 @@ class _Kind:
         of, first = np.unique(peers[peers >= 0], return_index=True)
         before = self.peers[np.flatnonzero(peers >= 0)[first]]
         for monitor in self.monitors.values():
-            groups = monitors.new_groups(n + 1)
+            groups = group_means.new_groups(n + 1)
             groups[of] = np.where(before >= 0, monitor.groups[before], groups[of])
             monitor.groups = groups
         self.peers[: len(peers)] = peers
@@ -209,7 +210,7 @@ class Fleet:
         column = block.columns[name]
         values = column if monitor.item.type == "number" else as_float(monitor.item, column)
         n, grouped = len(block), len(kind.members) > 1
-        changes, told = np.empty(n, np.int32), np.empty(n, monitors.TOLD).view(np.recarray)
+        changes, told = np.empty(n, np.int32), np.empty(n, TOLD).view(np.recarray)
         of_groups = block.slot if grouped else block.slot[:0]
         if not monitors.run(
             monitor.state,
@@ -229,7 +230,7 @@ class Fleet:
             self._copies(kind, name + GROUP, of_groups, monitors.GROUP_WORDS),
         ):
             return []
-        self._poisoned(kind, name, int(np.count_nonzero(changes & monitors.POISONED)))
+        self._poisoned(kind, name, int(np.count_nonzero(changes & POISONED)))
         return [
             finding
             for row in np.flatnonzero(changes).tolist()

@@ -80,6 +80,8 @@ HOUR_OF = np.arange(25, dtype=np.int64) % 24
 HOUR_BEFORE = (HOUR_OF + 23) % 24
 # Of the twelve that share two hours each, the one nearer to each hour besides its own.
 NEARER = np.array([(hour // 2 + (1 if hour % 2 else 11)) % 12 for hour in range(24)])
+SHARE = 1.0 / 65535  # of a whole, as records keep it
+AGAIN = 3  # quarters of an octave by which each alarm makes its own repetition harder: a nuisance gets rarer
 GOLDEN = 0.6180339887498949
 SHIFTS, SPIKES, SLOW = 0, 5, 10  # where `cares` keeps the care that is taken with each
 MOST_CARE = 31  # 2^7.75: two hundred times what theory says

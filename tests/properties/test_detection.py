@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest_service.columns import Block, empty_columns
-from ingest_service.detection import cadence, journal, monitors, saving, usual
+from ingest_service.detection import cadence, group_means, journal, monitors, saving, usual
 from ingest_service.detection.before import words_of
 from ingest_service.detection.fleet import Fleet
+from ingest_service.detection.monitor_limits import TOLD, limits_of, record_of
 from tests.city_of_tests import KINDS, NOW_MS, registry
 
 LIGHTS = [(101, "41280"), (102, "41280"), (201, "41480")]
@@ -108,8 +109,8 @@ def run(state, groups, of, members, slots, at, since, values, limits, changes):
     n = len(slots)
     series, peers = words_of(state), words_of(groups)
     before, group_before = np.empty((n, monitors.WORDS), np.uint32), np.empty((n, monitors.GROUP_WORDS), np.uint32)
-    told = np.empty(n, monitors.TOLD).view(np.recarray)
-    record = monitors.record_of(limits)
+    told = np.empty(n, TOLD).view(np.recarray)
+    record = record_of(limits)
     first, first_peers = series.copy(), peers.copy()
     for _ in range(2):
         series[slots[::-1]], peers[of[slots[::-1]]] = first[slots[::-1]], first_peers[of[slots[::-1]]]
@@ -162,7 +163,7 @@ def clocks_after(rows):
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(-3, 60), voltages), max_size=120))
 def test_the_compiled_kernel_is_the_plain_step_bit_for_bit(series):
-    limits = monitors.limits_of(KINDS["streetlight"].properties["voltage"])
+    limits = limits_of(KINDS["streetlight"].properties["voltage"])
     at = np.array([NOW_MS + 60_000 * minute for minute, _ in series], np.int64)
     values = np.array([value for _, value in series], np.float64)
     at = np.concatenate([NOW_MS - 7_200_000 * np.arange(60, 0, -1), at])
@@ -176,8 +177,8 @@ def test_the_compiled_kernel_is_the_plain_step_bit_for_bit(series):
         assert told.ms == since[row]
     assert devices.tobytes() == alike.tobytes()
     compiled, plain = usual.new_series(1), usual.new_series(1)
-    groups, group = monitors.new_groups(2), monitors.new_groups(2)
-    changes, words = np.zeros(n, np.int32), np.zeros(1, monitors.TOLD).view(np.recarray)[0]
+    groups, group = group_means.new_groups(2), group_means.new_groups(2)
+    changes, words = np.zeros(n, np.int32), np.zeros(1, TOLD).view(np.recarray)[0]
     of, members = np.zeros(1, np.int32), np.array([5, 0], np.int32)
     run(compiled, groups, of, members, slots, at, since, values, limits, changes)
     with np.errstate(all="ignore"):
@@ -284,8 +285,8 @@ def test_gaps_infinities_and_late_values_never_poison_a_series(odd):
     st.lists(st.tuples(st.integers(-(2**40), 2**43), st.floats(width=32)), min_size=1, max_size=60), st.integers(1, 12)
 )
 def test_any_time_and_any_value_leave_a_state_that_is_finite_and_goes_on(series, members):
-    limits = monitors.limits_of(KINDS["streetlight"].properties["voltage"])
-    state, devices, groups = usual.new_series(1), cadence.new_devices(1), monitors.new_groups(2)
+    limits = limits_of(KINDS["streetlight"].properties["voltage"])
+    state, devices, groups = usual.new_series(1), cadence.new_devices(1), group_means.new_groups(2)
     n = len(series)
     at, values = np.array([at for at, _ in series], np.int64), np.array([value for _, value in series], np.float64)
     since, changes, slots = np.zeros(n, np.int64), np.zeros(n, np.uint8), np.zeros(n, np.int64)

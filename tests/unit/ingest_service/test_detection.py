@@ -5,8 +5,9 @@ import math
 import numpy as np
 
 from ingest_service.columns import Block, empty_columns
-from ingest_service.detection import cadence, monitors, usual
+from ingest_service.detection import cadence, jumps, usual
 from ingest_service.detection.fleet import Fleet
+from ingest_service.detection.monitor_limits import LEVEL_SHIFT, limits_of, record_of
 from tests.city_of_tests import KINDS, NOW_MS
 
 MINUTE = 60_000
@@ -143,8 +144,8 @@ def test_nothing_is_called_noise_before_a_day_is_known():
 
 
 def test_nothing_is_nothing_in_any_unit():
-    assert monitors.unit_of(0.0, 4.0, 0.1, 1.0) == 0.0
-    assert monitors.unit_of(40.0, 4.0, 0.1, 1.0) == 10.0
+    assert jumps.unit_of(0.0, 4.0, 0.1, 1.0) == 0.0
+    assert jumps.unit_of(40.0, 4.0, 0.1, 1.0) == 10.0
 
 
 def test_a_full_garage_may_stay_full():
@@ -204,12 +205,12 @@ def test_in_an_hour_lively_by_what_switches_a_value_between_its_levels_is_no_shi
         series.day[21], series.day[22], series.texture[10] = 100, 60, 6 << 4
         series.day[20] = 100
         series.jump, series.since, series.last = 5, 5 * (value - 100), value
-        limits = monitors.record_of(monitors.limits_of(KINDS["streetlight"].properties["power_consumption"]))[0]
+        limits = record_of(limits_of(KINDS["streetlight"].properties["power_consumption"]))[0]
         base, scale = 0.75, 8 * 0.75
-        return monitors._jumps(series, value, value - 100.0, 0.0, 100.0, base, scale, 1, FIVE, limits)
+        return jumps.follow(series, value, value - 100.0, 0.0, 100.0, base, scale, 1, FIVE, limits)
 
     assert changed(60.0) == 0
-    assert changed(20.0) == monitors.LEVEL_SHIFT
+    assert changed(20.0) == LEVEL_SHIFT
 
 
 def test_a_step_of_its_own_after_a_spike_does_not_hide_it():
