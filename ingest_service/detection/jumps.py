@@ -22,7 +22,7 @@ CALM = 1 / 8  # of its size
 QUIET = 3  # readings after a spike came back before it is called one: a burst of noise is rarely as calm
 NOISY, LESS_NOISY = 5, 1  # of 16: 4,368 / 160^5 is one in 2 * 10^7 by chance
 # By which a jump must exceed the largest of the first week. The largest of n exponential values is ln(n): one that
-# comes in a thousand days is this much larger than that of a week, at a report in five minutes (and 1.72 at one in ten).
+# comes in a thousand days is this much larger than that of a week, at a report in five minutes (1.72 at one in ten).
 MARGIN_OF_JUMPS = math.log(288_000) / math.log(2_016)
 CAME_BACK = 16  # `jump` from here on: readings since it came back
 LEAST_DIGITS = 2.0  # units of resolution that an expected value needs before a ratio to it means anything
