@@ -27,6 +27,7 @@ MARGIN_OF_JUMPS = math.log(288_000) / math.log(2_016)
 CAME_BACK = 16  # `jump` from here on: readings since it came back
 LEAST_DIGITS = 2.0  # units of resolution that an expected value needs before a ratio to it means anything
 OFF_BY = 0.12  # of a ratio, for a unit error; neighbouring powers of ten are far away
+QUARTERS = (2.0**-0.75, 2.0**-0.5, 2.0**-0.25)  # of an octave, in the fraction that frexp gives
 RATIOS = (10.0, 1000.0, 0.1, 0.001)  # of units that are mistaken for each other: mm, cm, m; W, kW
 
 
@@ -62,11 +63,10 @@ def peaks(series: Any, step: float, lively: float, limits: Any) -> None:
     if whole(series.hours) >= LEARNING_HOURS:
         size = min(size, 1.5 * SUSPECT * least * lively)
     peak = whole(series.hour_peak)
-    if size * 8 >= 4 * float(OCTAVES[peak]) * least:
-        peak = max(peak, min(119, 4 * (math.frexp(size * 8 / least)[1] - 1) - 1))  # just below; the rest one by one
-    while peak < 119 and size * 8 >= float(OCTAVES[peak + 1]) * least:
-        peak += 1
-    series.hour_peak = peak
+    if size * 8 >= float(OCTAVES[peak + 1]) * least:
+        fraction, exponent = math.frexp(size * 8 / least)
+        quarters = (fraction >= QUARTERS[0]) + (fraction >= QUARTERS[1]) + (fraction >= QUARTERS[2])
+        series.hour_peak = max(peak, min(119, 4 * (exponent - 1) + quarters))
 
 
 @register_jitable  # type: ignore[untyped-decorator]
