@@ -16,6 +16,7 @@ from ingest_service.detection.usual import AGAIN, LEARNING_HOURS, OCTAVES, SHARE
 
 READINGS_OUT = 3  # at most, of a spike; the shortest level shift is told from it by READINGS_SHIFTED
 READINGS_SHIFTED = 6
+GOES_ON = 0.5  # of a jump, is a step the same way: a shift is there at once, people come one after the other
 SWITCHES = 8.0  # scales between neighbouring hours: twice what is suspected, so no slope of a usual day
 CALM_SCALES = 3.0  # of steps of the day, is calm after a spike; of the hour's, up to half of its size; and always
 CALM = 1 / 8  # of its size
@@ -25,6 +26,7 @@ NOISY, LESS_NOISY = 5, 1  # of 16: 4,368 / 160^5 is one in 2 * 10^7 by chance
 # comes in a thousand days is this much larger than that of a week, at a report in five minutes (1.72 at one in ten).
 MARGIN_OF_JUMPS = math.log(288_000) / math.log(2_016)
 CAME_BACK = 16  # `jump` from here on: readings since it came back
+WENT_ON = 32  # `jump` from here on: calm readings since it went on
 LEAST_DIGITS = 2.0  # units of resolution that an expected value needs before a ratio to it means anything
 OFF_BY = 0.12  # of a ratio, for a unit error; neighbouring powers of ten are far away
 QUARTERS = (2.0**-0.75, 2.0**-0.5, 2.0**-0.25)  # of an octave, in the fraction that frexp gives
@@ -210,6 +212,10 @@ def follow(
 ) -> int:
     """A jump is under way: does it come back, stay, or is it another unit?"""
     jump = whole(series.jump)
+    if jump >= WENT_ON:
+        calm = abs(own) < CALM_SCALES * scale
+        series.jump = 0 if calm and jump + 1 - WENT_ON >= QUIET else jump + 1 if calm else WENT_ON
+        return 0
     if jump >= CAME_BACK:
         size = abs(float(series.since))
         if abs(own) >= max(CALM * size, CALM_SCALES * base, min(CALM_SCALES * scale, 0.5 * size)):
@@ -238,6 +244,11 @@ def follow(
             series.since = 0.0
         if whole(series.jump) == 0:
             peaks(series, mean, usual.liveliness(series, whole(series.hour)), limits)
+        return 0
+    shifted = whole(series.active) & (LEVEL_SHIFT | RATE_OF_CHANGE)
+    if not shifted and own * mean > 0.0 and abs(own) >= max(GOES_ON * abs(mean), CALM_SCALES * scale):
+        peaks(series, mean, usual.liveliness(series, whole(series.hour)), limits)
+        series.jump = WENT_ON
         return 0
     series.since = float(series.since) + off
     series.jump = jump + 1

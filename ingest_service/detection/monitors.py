@@ -20,7 +20,7 @@ from ingest_service.columns import Array
 from ingest_service.detection import jumps, lasting, usual
 from ingest_service.detection.before import keeper
 from ingest_service.detection.group_means import GROUP, of_group
-from ingest_service.detection.jumps import CAME_BACK, LESS_NOISY, NOISY, READINGS_SHIFTED, unit_of
+from ingest_service.detection.jumps import CAME_BACK, LESS_NOISY, NOISY, READINGS_OUT, unit_of
 from ingest_service.detection.monitor_limits import (
     CLEARED,
     LEVEL_SHIFT,
@@ -160,7 +160,7 @@ def step(
     if x < limits.low or x > limits.high:
         wait = limits.unit and hours >= usual.DAY_HOURS and jump < 3 and unit_of(x, expects, scale, floor) != 0.0
         if not limits.urgent and hours >= usual.DAY_HOURS:
-            wait = wait or (suspect and jump == 0) or 0 < jump < READINGS_SHIFTED
+            wait = wait or (suspect and jump == 0) or 0 < jump < READINGS_OUT
         wait = wait or whole(series.active) & (UNIT_ERROR | LEVEL_SHIFT | NOISE) != 0
     changed |= _range(series, x, wait, limits)
     if same or lasting.evidence(series) > 0.0 or whole(series.active) & STUCK:

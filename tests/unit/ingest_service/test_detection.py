@@ -213,6 +213,33 @@ def test_in_an_hour_lively_by_what_switches_a_value_between_its_levels_is_no_shi
     assert changed(20.0) == LEVEL_SHIFT
 
 
+def said_of_garage(away):
+    """What is said of a garage with 120 free spaces that become others on the tenth day, by reading."""
+    values = np.round(of_days(10, [120.0] * 24, noise=1.0))
+    row = 9 * 288 + 100
+    values[row : row + len(away)] = np.array(away) + np.round(values[row : row + len(away)] - 120)
+    values[row + len(away) :] += away[-1] - 120
+    found = examine(
+        Fleet(KINDS), "off_street_parking", "available_spot_number", values, start_ms=MIDNIGHT_MS, step_ms=FIVE
+    )
+    return [
+        (item.detector, (item.at_ms - MIDNIGHT_MS) // FIVE - row)
+        for item in found
+        if item.begins and item.detector != "novelty"
+    ]
+
+
+def test_a_step_is_a_shift_and_a_garage_that_empties_over_half_an_hour_is_none():
+    assert said_of_garage([180]) == [("level_shift", 5)]
+    for steps in (5, 6, 7):
+        assert "level_shift" not in dict(said_of_garage([120 + 10 * step for step in range(1, steps + 1)]))
+
+
+def test_what_is_out_of_range_for_longer_than_a_spike_is_said_to_be():
+    assert said_of_garage([-30] * 5 + [120])[0] == ("out_of_range", 3)
+    assert said_of_garage([-30] * 2 + [120])[0][0] == "spike"
+
+
 def test_a_step_of_its_own_after_a_spike_does_not_hide_it():
     values = of_days(10, [20.0] * 24)
     row = 9 * 288 + 100
