@@ -130,7 +130,7 @@ def test_an_alarm_lives_from_the_keyboard_and_the_trust_page_counts_what_it_was(
 def test_several_alarms_are_acknowledged_at_once(desk: Page, city: City) -> None:
     first = raise_alarm(city)
     assert city.probe
-    city.probe.light("on", device=probe.MAST, voltage=290.0, watts=500.0)
+    city.probe.light("on", device=probe.MAST, voltage=290.0, watts=500.0, after_s=60)
     watts = "select alarm_id from alarm where condition = 'out_of_range:power_consumption' and state = 'open'"
     second = int(wait_for(lambda: city.rows(watts), 30)[0][0])
     go(desk, "#/alarms?detector=out_of_range")

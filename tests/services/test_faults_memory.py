@@ -16,6 +16,7 @@ __all__ = ["broker"]
 
 MB = 1 << 20
 INBOX = 4 * MB
+FLUSH = 7_000  # observations, of which a backlog makes three times as many in a flush
 FLOOD = 64 * MB
 ROOM = INBOX + 28 * MB  # the inbox, a flush under way and one prepared, sockets; well below the flood
 
@@ -47,7 +48,7 @@ def warm(town):
 
 @pytest.fixture
 def town(postgres_url, broker, tmp_path):
-    with town_on(postgres_url, broker, tmp_path, inbox_bytes=INBOX) as found:
+    with town_on(postgres_url, broker, tmp_path, inbox_bytes=INBOX, flush_observations=FLUSH) as found:
         warm(found)
         yield found
 
