@@ -70,6 +70,7 @@ class Sender:
         self.timeout_ms = FIRST_TIMEOUT_MS
         self._answer = _AnswerTime()
         self._room = _Room()
+        self._again = False  # the last batch is due once more
         self._deadline_ms = 0
         self._no_rewind_before_ms = 0
 
@@ -110,14 +111,18 @@ class Sender:
         self.nonce = None
 
     def next_to_send(self, now_ms: int, random: Callable[[], float]) -> int | None:
-        """Number of the batch to send now, or None; after silence beyond the time-out it is the last one again."""
+        """Number of the batch to send now, or None. After silence beyond the time-out it is `sent`, the last one, once
+        more: that counts as under way already and wants no room in any window.
+        """
         if self.nonce is None:
             return None
         if self.in_flight and now_ms >= self._deadline_ms:
             self.timeout_ms = min(LONGEST_TIMEOUT_MS, self.timeout_ms * 2)
             self._deadline_ms = now_ms + int(self.timeout_ms * (1 + 0.5 * random()))
-            self._answer.on_sent_again(self.sent)
-            self.sent -= 1
+            self._no_rewind_before_ms = min(self._no_rewind_before_ms, now_ms)
+            self._again = True
+        if self._again and self.in_flight:
+            return self.sent
         seq = max(self.sent + 1, self.floor)
         return seq if seq <= self.top and self.open else None
 
@@ -125,6 +130,7 @@ class Sender:
         if not self.in_flight:
             self._deadline_ms = now_ms + self.timeout_ms
         self.sent = seq
+        self._again = False
         self._answer.mark_sent(seq, now_ms)
 
     def on_cursor(self, seq: int, nonce: int, now_ms: int, *, gap: bool = False) -> bool:
@@ -145,6 +151,8 @@ class Sender:
             self.sent = max(self.sent, seq)
             self.timeout_ms = self._answer.timeout_ms(seq, now_ms) or self.timeout_ms
             self._deadline_ms = now_ms + self.timeout_ms
+            self._no_rewind_before_ms = min(self._no_rewind_before_ms, self._deadline_ms)
+            self._again = False
         else:
             rewind = seq < self.acked or (gap and self.in_flight > 0)
             self.acked = seq
@@ -156,6 +164,7 @@ class Sender:
 
     def _rewind(self, now_ms: int) -> None:
         self._answer.timed = None
+        self._again = False
         self.sent = max(self.acked, self.floor - 1)
         self._deadline_ms = now_ms + self.timeout_ms
 
@@ -200,9 +209,7 @@ class _AnswerTime:
             self.highest = seq
             if self.timed is None:
                 self.timed = seq, now_ms
-
-    def on_sent_again(self, seq: int) -> None:
-        if self.timed is not None and self.timed[0] == seq:
+        elif self.timed is not None and self.timed[0] == seq:
             self.timed = None
 
     def timeout_ms(self, acked: int, now_ms: int) -> int | None:

@@ -156,7 +156,8 @@ class Uplink:
             for epoch in epochs:
                 sender = self._senders[epoch.epoch]
                 while (seq := sender.next_to_send(now_ms, self._random)) is not None:
-                    if not self._has_room(epochs, share) or not self._send_batch(epoch, sender, seq, now_ms, nonce):
+                    has_room = seq <= sender.sent or self._has_room(epochs, share)  # what is under way is counted
+                    if not has_room or not self._send_batch(epoch, sender, seq, now_ms, nonce):
                         break
 
     def _has_room(self, epochs: list[Epoch], share: int) -> bool:

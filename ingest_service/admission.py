@@ -47,6 +47,7 @@ class Tally(msgspec.Struct):
     clock_ms: int = 0
     backlog: int = 0
     nonce: int = 0
+    gap: bool = False  # a batch came out of order, maybe one without observations
 
 
 class Held(msgspec.Struct):
@@ -295,6 +296,7 @@ class Admission:
             return
         if verdict is Verdict.OUT_OF_ORDER:
             tally.out_of_order += header.count
+            tally.gap = True
             return
         batch = _Batch(
             agent, window, tally, message.topic, header.epoch, header.seq, header.taken_ms, header.count, self.bodies

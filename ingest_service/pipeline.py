@@ -235,7 +235,7 @@ class Pipeline:
         self._count(prepared, done)
         self.inbox.reply(
             [
-                (tally.agent, wire.CursorMessage(epoch, tally.after.seq, tally.nonce, gap=tally.out_of_order > 0))
+                (tally.agent, wire.CursorMessage(epoch, tally.after.seq, tally.nonce, gap=tally.gap))
                 for (_, epoch), tally in flush.tallies.items()
             ]
         )

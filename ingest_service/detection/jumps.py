@@ -246,7 +246,8 @@ def follow(
             peaks(series, mean, usual.liveliness(series, whole(series.hour)), limits)
         return 0
     shifted = whole(series.active) & (LEVEL_SHIFT | RATE_OF_CHANGE)
-    if not shifted and own * mean > 0.0 and abs(own) >= max(GOES_ON * abs(mean), CALM_SCALES * scale):
+    step = jump > 1 or limits.counts  # a meter's mean over an interval may lie halfway
+    if step and not shifted and own * mean > 0.0 and abs(own) >= max(GOES_ON * abs(mean), CALM_SCALES * scale):
         peaks(series, mean, usual.liveliness(series, whole(series.hour)), limits)
         series.jump = WENT_ON
         return 0

@@ -45,6 +45,7 @@ class Limits(NamedTuple):
     noise: bool
     unit: bool
     emptied: bool
+    counts: bool  # whole things: a reading is never between the one before and the one after by averaging
     stay: tuple[float, ...]  # MOST_IGNORED values that may stay, NaN for none
     errors: tuple[float, ...]  # values that a broken counter says, NaN for none; no spikes, whoever judges them
     urgent: bool  # a breach of the range does not wait for a better name
@@ -78,6 +79,7 @@ def limits_of(item: Property) -> Limits:
         noise=(chosen.noise or Switch()).on,
         unit=(chosen.unit_error or Switch()).on,
         emptied=item.emptied,
+        counts=item.type == "integer",
         stay=_filled(item, stuck.ignore),
         errors=_filled(item, chosen.error_value.values if chosen.error_value else ()),
         urgent=inside.severity == "critical",

@@ -149,9 +149,8 @@ class Outboxes:
     def pump(self, outbox: int, now_ms: int) -> None:
         """Send what the outbox's window grants."""
         sender, mine = self.senders[outbox], self.mine[outbox]
-        while sender.in_flight < WINDOW_BATCHES:
-            seq = sender.next_to_send(now_ms, random.random)
-            if seq is None:
+        while (seq := sender.next_to_send(now_ms, random.random)) is not None:
+            if seq > sender.sent and sender.in_flight >= WINDOW_BATCHES:
                 return
             if not self.post(mine[seq - 1]):
                 self.held.add(outbox)

@@ -200,7 +200,9 @@ class Agent:
             if topic.endswith("/cursor") and cursor.epoch == self.epoch:
                 self.cursors.append(cursor)
                 self.sender.on_cursor(cursor.seq, cursor.nonce, now_ms, gap=cursor.gap)
-        while (seq := self.sender.next_to_send(now_ms, random.random)) and self.sender.in_flight < WINDOW:
+        while seq := self.sender.next_to_send(now_ms, random.random):
+            if seq > self.sender.sent and self.sender.in_flight >= WINDOW:
+                break
             self.connection.publish(self.topic, self.payload(seq))
             self.sender.mark_sent(seq, now_ms)
 

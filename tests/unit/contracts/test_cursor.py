@@ -43,6 +43,15 @@ def test_numbers_that_go_back_lose_nothing(first):
     assert advance(Position(5, 501), batch(6, first=first))[1] == 0
 
 
+def due(sender, now_ms, window=1000, draw=lambda: 0.5):
+    """Numbers to send now, each noted as sent."""
+    while (seq := sender.next_to_send(now_ms, draw)) is not None:
+        if seq > sender.sent and sender.in_flight >= window:
+            return
+        sender.mark_sent(seq, now_ms)
+        yield seq
+
+
 def sent_before_a_backlog(wait_ms, *, every_ms=500, batches=400):
     """How often a sender sends when each batch waits so long for its turn; duplicates are answered like the rest."""
     sender, sends, queue = Sender(1), 0, []
@@ -56,8 +65,7 @@ def sent_before_a_backlog(wait_ms, *, every_ms=500, batches=400):
             sender.on_cursor(committed, 7, now_ms, gap=gap)
         if now_ms % every_ms == 0 and now_ms < batches * every_ms:
             sender.seal(now_ms // every_ms + 1)
-        while sender.in_flight < 40 and (seq := sender.next_to_send(now_ms, lambda: 0.5)) is not None:
-            sender.mark_sent(seq, now_ms)
+        for seq in due(sender, now_ms, window=40):
             queue.append((now_ms + wait_ms, seq))
             sends += 1
     assert committed == batches
@@ -89,8 +97,7 @@ def taken_by_a_store_that_is_asked_for_more_than_it_can(load, *, boxes=100, a_se
         for box, sender in enumerate(senders):
             if chance.random() < load * a_second / boxes / 10:
                 sender.seal(sender.top + 1)
-            while sender.in_flight < 32 and (seq := sender.next_to_send(now_ms, draw.random)) is not None:
-                sender.mark_sent(seq, now_ms)
+            for seq in due(sender, now_ms, window=32, draw=draw.random):
                 if len(queue) < waiting:
                     queue.append((box, seq))
     return taken / (seconds * 0.667)
@@ -105,19 +112,27 @@ def test_silence_sends_one_batch_again_and_a_gap_what_was_lost():
     sender = Sender(1)
     sender.connect(7, 0)
     sender.seal(3)
-    while (seq := sender.next_to_send(0, lambda: 0.0)) is not None:
-        sender.mark_sent(seq, 0)
-    assert sender.next_to_send(FIRST_TIMEOUT_MS, lambda: 0.0) == 3
-    sender.mark_sent(3, FIRST_TIMEOUT_MS)
-    assert sender.next_to_send(FIRST_TIMEOUT_MS, lambda: 0.0) is None
+    assert list(due(sender, 0)) == [1, 2, 3]
+    assert list(due(sender, FIRST_TIMEOUT_MS)) == [3]
+    assert list(due(sender, FIRST_TIMEOUT_MS)) == []
     sender.on_cursor(0, 7, FIRST_TIMEOUT_MS + 100, gap=True)
-    assert sender.next_to_send(FIRST_TIMEOUT_MS + 100, lambda: 0.0) == 1
+    assert list(due(sender, FIRST_TIMEOUT_MS + 100)) == [1, 2]
+
+
+def test_a_batch_that_is_due_again_stays_due_until_it_is_sent_and_wants_no_room():
+    sender = Sender(1)
+    sender.connect(7, 0)
+    sender.seal(100)
+    assert list(due(sender, 0)) == list(range(1, FIRST_BATCHES + 1))
+    for now_ms in (FIRST_TIMEOUT_MS, FIRST_TIMEOUT_MS + 1):
+        assert sender.next_to_send(now_ms, lambda: 0.0) == FIRST_BATCHES == sender.in_flight
+    sender.on_cursor(1, 7, FIRST_TIMEOUT_MS + 2)
+    assert sender.next_to_send(FIRST_TIMEOUT_MS + 2, lambda: 0.0) == FIRST_BATCHES + 1
 
 
 def test_after_a_gap_half_as_much_is_under_way_and_more_with_every_answer():
     def send_all(now_ms):
-        while (seq := sender.next_to_send(now_ms, lambda: 0.0)) is not None:
-            sender.mark_sent(seq, now_ms)
+        list(due(sender, now_ms))
         return sender.in_flight
 
     sender = Sender(1)
@@ -134,12 +149,70 @@ def test_after_a_gap_half_as_much_is_under_way_and_more_with_every_answer():
     assert send_all(400) == FIRST_BATCHES
 
 
+class Street:
+    """An outbox that seals a batch a second, a store that answers after 100 ms, and what may befall them."""
+
+    def __init__(self, committed=0, top=0):
+        self.sender = Sender(1, acked=committed, top=top)
+        self.committed, self.now_ms, self.away = committed, 0, False
+        self.sender.connect(7, 0)
+
+    def go_on(self, seconds):
+        for _ in range(seconds * 10):
+            self.now_ms += 100
+            if self.now_ms % 1000 == 0:
+                self.sender.seal(self.sender.top + 1)
+            arrived = [] if self.away else list(due(self.sender, self.now_ms - 100, window=32))
+            if self.away:
+                list(due(self.sender, self.now_ms - 100, window=32))
+            gap = False
+            for seq in arrived:
+                gap = gap or seq > self.committed + 1
+                self.committed += seq == self.committed + 1
+            if arrived:
+                self.sender.on_cursor(self.committed, 7, self.now_ms, gap=gap)
+
+    def behind_s(self):
+        """Seconds until everything is committed."""
+        began = self.now_ms
+        while not self.sender.finished:
+            self.go_on(1)
+            assert self.now_ms - began < 600_000, "the outbox does not get empty"
+        return (self.now_ms - began) / 1000
+
+
+@pytest.mark.parametrize("away_s", [10, 60, 200, 600])
+def test_a_loss_soon_after_an_outage_is_made_up_for_at_once(away_s):
+    street = Street()
+    street.go_on(20)
+    street.away = True
+    street.go_on(away_s)
+    street.away = False
+    while street.committed < 21:
+        street.go_on(1)
+    street.away = True
+    street.go_on(4)
+    street.away = False
+    assert street.behind_s() < 10
+
+
+@pytest.mark.parametrize("back", [10, 100, 1000])
+def test_a_cursor_that_goes_back_while_a_gap_is_made_up_for_is_followed(back):
+    street = Street(committed=2000, top=2050)
+    sender = street.sender
+    assert len(list(due(sender, 0))) == FIRST_BATCHES
+    for seq in (2000, 2000 - back):  # a gap; what is sent upon it meets a restored database
+        sender.on_cursor(seq, 7, 100, gap=True)
+        assert list(due(sender, 100)) == (list(range(2001, 2006)) if seq == 2000 else [])
+    street.committed = 2000 - back
+    assert street.behind_s() < 20 + back / 10
+
+
 def test_a_gap_is_sent_again_at_once_and_what_came_twice_is_not():
     sender = Sender(1)
     sender.connect(7, 0)
     sender.seal(3)
-    for seq in (1, 2, 3):
-        sender.mark_sent(seq, 0)
+    assert list(due(sender, 0)) == [1, 2, 3]
     sender.on_cursor(1, 7, 200)
     sender.on_cursor(1, 7, 300)
     assert sender.next_to_send(400, lambda: 0.0) is None

@@ -113,9 +113,10 @@ def test_a_zstd_bomb_that_lies_about_its_size_is_refused():
     unreadable(lying, Reason.MALFORMED_BODY, "cannot decode body")
 
 
-def test_bodies_are_decompressed_together_as_each_by_itself():
+def test_bodies_are_decompressed_together_as_each_by_itself(monkeypatch):
     whole = zstandard.ZstdCompressor().compress(b"[1]" * 100)
-    good = [whole, b"{}", b"", zstandard.ZstdCompressor().compress(b""), whole + b"more", whole + whole]
+    empty = zstandard.ZstdCompressor().compress(b"")
+    good = [whole, b"{}", b"", empty, whole + b"more", whole + whole]
     odd = [
         whole[:-2],
         whole[:4],
@@ -129,10 +130,12 @@ def test_bodies_are_decompressed_together_as_each_by_itself():
         except WireError as error:
             return str(error)
 
-    for bodies in (good, [*good, *odd], odd, []):
+    for bodies in (good, [*good, *odd], odd, [], [empty], [empty, empty], [empty, whole], [empty + b"x", whole]):
         together = wire.decompress_all([memoryview(body) for body in bodies])
         assert [one if isinstance(one, bytes) else str(one) for one in together] == [by_itself(one) for one in bodies]
     assert sum(isinstance(one, WireError) for one in wire.decompress_all(good + odd)) == len(odd)
+    monkeypatch.setattr(wire, "TOGETHER_BYTES", 700)
+    assert wire.decompress_all([whole, b"{}", whole, whole, empty]) == [b"[1]" * 100, b"{}", *[b"[1]" * 100] * 2, b""]
 
 
 def test_a_body_that_is_no_columns_is_malformed():

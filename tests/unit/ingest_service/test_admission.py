@@ -204,6 +204,8 @@ def test_duplicates_and_gaps_are_counted_and_answered_from_where_the_cursor_stan
     )
     (tally,) = flush.tallies.values()
     assert (tally.received, tally.committed, tally.duplicate, tally.out_of_order) == (8, 1, 5, 2)
+    assert tally.gap
+    assert not any(tally.gap for tally in admit(batch(lights(GOOD))).tallies.values())
     assert (tally.before, tally.after) == (Position(2, 3), Position(3, 4))
     assert not flush.held
 

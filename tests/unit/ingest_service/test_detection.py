@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pytest
 
 from ingest_service.columns import Block, empty_columns
 from ingest_service.detection import cadence, jumps, usual
@@ -213,26 +214,30 @@ def test_in_an_hour_lively_by_what_switches_a_value_between_its_levels_is_no_shi
     assert changed(20.0) == LEVEL_SHIFT
 
 
-def said_of_garage(away):
-    """What is said of a garage with 120 free spaces that become others on the tenth day, by reading."""
-    values = np.round(of_days(10, [120.0] * 24, noise=1.0))
+def said_of(kind, name, usual_value, away):
+    """What is said of a property with noise of 1 whose values become others on the tenth day, by reading."""
+    values = np.round(of_days(10, [usual_value] * 24, noise=1.0))
     row = 9 * 288 + 100
-    values[row : row + len(away)] = np.array(away) + np.round(values[row : row + len(away)] - 120)
-    values[row + len(away) :] += away[-1] - 120
-    found = examine(
-        Fleet(KINDS), "off_street_parking", "available_spot_number", values, start_ms=MIDNIGHT_MS, step_ms=FIVE
-    )
-    return [
-        (item.detector, (item.at_ms - MIDNIGHT_MS) // FIVE - row)
-        for item in found
-        if item.begins and item.detector != "novelty"
-    ]
+    values[row : row + len(away)] = np.array(away) + np.round(values[row : row + len(away)] - usual_value)
+    values[row + len(away) :] += away[-1] - usual_value
+    found = examine(Fleet(KINDS), kind, name, values, start_ms=MIDNIGHT_MS, step_ms=FIVE)
+    return [(item.detector, (item.at_ms - MIDNIGHT_MS) // FIVE - row) for item in found if item.begins]
+
+
+def said_of_garage(away):
+    found = said_of("off_street_parking", "available_spot_number", 120.0, away)
+    return [item for item in found if item[0] != "novelty"]
 
 
 def test_a_step_is_a_shift_and_a_garage_that_empties_over_half_an_hour_is_none():
     assert said_of_garage([180]) == [("level_shift", 5)]
     for steps in (5, 6, 7):
         assert "level_shift" not in dict(said_of_garage([120 + 10 * step for step in range(1, steps + 1)]))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7])
+def test_a_step_of_what_is_averaged_is_a_shift_though_a_reading_lies_between(share):
+    assert dict(said_of("streetlight", "voltage", 220.0, [220 + 20 * share, 240])).get("level_shift") in (5, 6)
 
 
 def test_what_is_out_of_range_for_longer_than_a_spike_is_said_to_be():
