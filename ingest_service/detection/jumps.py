@@ -183,7 +183,7 @@ def stood_out(series: Any, x: float, left: float, base: float, limits: Any) -> b
 
 
 @register_jitable  # type: ignore[untyped-decorator]
-def _was_error(series: Any, limits: Any) -> bool:
+def was_error(series: Any, limits: Any) -> bool:
     """Whether the last value is one that a broken counter says: it teaches nothing, and has a name of its own."""
     found = False
     for j in range(MOST_IGNORED):
@@ -240,7 +240,7 @@ def follow(
         back = (float(series.last) - x) * (1.0 if mean > 0.0 else -1.0)  # of the value, whatever is expected of it
         series.jump = CAME_BACK if jump <= READINGS_OUT and comes_back(abs(mean), back) else 0
         series.since = min(abs(mean), back) * (1.0 if mean > 0.0 else -1.0)
-        if whole(series.jump) == CAME_BACK and _was_error(series, limits):
+        if whole(series.jump) == CAME_BACK and was_error(series, limits):
             series.since = 0.0
         if whole(series.jump) == 0:
             peaks(series, mean, usual.liveliness(series, whole(series.hour)), limits)

@@ -189,7 +189,7 @@ def step(
             changed |= jumps.follow(series, x, left, own, expects, base, scale, often, dt_ms, limits)
         elif not resumes and jumps.stood_out(series, x, left, base, limits):
             series.jump = CAME_BACK
-            if jumps._was_error(series, limits):
+            if jumps.was_error(series, limits):
                 series.since = 0.0
         elif suspect:
             series.since = sign
